@@ -4,4 +4,5 @@
 
 pub mod config;
 pub mod postgres;
+pub mod supervisor;
 pub mod telemetry;

@@ -1,1 +1,6 @@
-//! Placeholder until the first commit.
+//! What the product can do: the browser lane, and flows as data that drive it.
+//!
+//! Knows the engine; knows nothing of HTTP servers, queues or SQL.
+
+pub mod browser;
+pub mod flow;

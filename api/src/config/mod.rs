@@ -1,1 +1,383 @@
-//! Being written.
+//! One configuration for every role, checked whole before anything starts.
+//!
+//! Owns the keys (`keys.rs`, the only place that lists them), where their values come from (`sources.rs`),
+//! and the report of everything that is wrong. Knows nothing of what a setting does.
+//! Read [`Key`] and [`Config`] first. To add a key, see `keys.rs`.
+
+mod host;
+mod keys;
+mod report;
+mod schema;
+mod secret;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+pub use host::{HostPattern, NotAHostPattern};
+pub use keys::{GROUPS, Group, Key, Kind, key_named, keys};
+pub use report::{ConfigReport, Invalid, Note};
+pub use schema::{env_example, json_schema, validator};
+pub use secret::Secret;
+pub use sources::{Origin, Sources};
+
+use crate::telemetry::LogFormat;
+use value::{FromSetting, Setting};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// REST, GraphQL, the event stream.
+    Api,
+    /// Runs commands.
+    Worker,
+    /// Owns browsers.
+    Browser,
+    /// `fermata dev`, which starts the others on loopback. Requires nothing, has defaults of its own.
+    Dev,
+    /// A command that comes and goes, such as `fermata migrate`. Requires nothing.
+    Tool,
+}
+
+impl Role {
+    /// Names that `FERMATA_ROLES` and `--role` accept.
+    pub const SERVED: &'static [&'static str] = &["api", "worker", "browser"];
+
+    /// Name in configuration, logs and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Browser => "browser",
+            Self::Dev => "dev",
+            Self::Tool => "tool",
+        }
+    }
+
+    /// The served role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Api, Self::Worker, Self::Browser]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// The settings of a process, all of them valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What this process does.
+    pub roles: Vec<Role>,
+    /// `FERMATA_CONFIG`.
+    pub config_file: Option<PathBuf>,
+    /// `FERMATA_DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// `FERMATA_ARTIFACTS_DIR`, or `artifacts` in the data folder.
+    pub artifacts_dir: PathBuf,
+    /// `FERMATA_DRAIN_SECS`.
+    pub drain: Duration,
+    /// `DATABASE_URL`; set whenever a served role is among the roles.
+    pub database_url: Option<Secret>,
+    /// `DB_MAX_CONNECTIONS`.
+    pub db_max_connections: u32,
+    /// `WRITER_CONNECTIONS`.
+    pub writer_connections: u32,
+    /// `ALLOW_UNSAFE_DURABILITY`.
+    pub allow_unsafe_durability: bool,
+    /// `LISTEN_CONTROL`.
+    pub listen_control: SocketAddr,
+    /// `LISTEN_TELEMETRY`.
+    pub listen_telemetry: SocketAddr,
+    /// `PUBLIC_BASE_URL`; when not set, links are built from the bound control address.
+    pub public_base_url: Option<Url>,
+    /// `MAX_BODY_BYTES`.
+    pub max_body_bytes: usize,
+    /// `REQUEST_TIMEOUT_SECS`.
+    pub request_timeout: Duration,
+    /// `PROBES_REQUIRE_AUTH`.
+    pub probes_require_auth: bool,
+    /// `WORKER_SLOTS`.
+    pub worker_slots: usize,
+    /// `LEASE_SECS`.
+    pub lease: Duration,
+    /// `CALL_SKEW_SECS`.
+    pub call_skew: Duration,
+    /// `ALLOW_PRIVATE_HOSTS`.
+    pub allow_private_hosts: Vec<HostPattern>,
+    /// `FERMATA_WEBDRIVER_URL`; it may carry credentials.
+    pub webdriver_url: Option<Secret>,
+    /// `MAX_SESSIONS`.
+    pub max_sessions: usize,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `FERMATA_LOG`.
+    pub log_filter: String,
+    /// What was found out while loading; `ok`, but it may name unknown keys.
+    pub report: ConfigReport,
+    environment: BTreeMap<&'static str, Secret>,
+}
+
+impl Config {
+    /// Reads and checks everything. With no roles given, those of `FERMATA_ROLES` are meant.
+    ///
+    /// The error is the whole report; the program ends with exit code 10 on it.
+    pub fn load(roles: &[Role], sources: &Sources) -> Result<Self, Box<ConfigReport>> {
+        let (config, report) = evaluate(roles, sources);
+        config.ok_or_else(|| Box::new(report))
+    }
+
+    /// What differs from the plain defaults, for the environment of a child process. Holds secrets.
+    pub fn child_environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.environment
+            .iter()
+            .map(|(name, value)| (*name, value.expose()))
+    }
+
+    fn read(values: &Values, roles: Vec<Role>, report: ConfigReport) -> Result<Self, Unfit> {
+        let data_dir: PathBuf = values.get("FERMATA_DATA_DIR")?;
+        Ok(Self {
+            roles,
+            config_file: values.optional("FERMATA_CONFIG")?,
+            artifacts_dir: values
+                .optional("FERMATA_ARTIFACTS_DIR")?
+                .unwrap_or_else(|| data_dir.join("artifacts")),
+            data_dir,
+            drain: values.get("FERMATA_DRAIN_SECS")?,
+            database_url: values.optional("DATABASE_URL")?,
+            db_max_connections: values.get("DB_MAX_CONNECTIONS")?,
+            writer_connections: values.get("WRITER_CONNECTIONS")?,
+            allow_unsafe_durability: values.get("ALLOW_UNSAFE_DURABILITY")?,
+            listen_control: values.get("LISTEN_CONTROL")?,
+            listen_telemetry: values.get("LISTEN_TELEMETRY")?,
+            public_base_url: values.optional("PUBLIC_BASE_URL")?,
+            max_body_bytes: values.get("MAX_BODY_BYTES")?,
+            request_timeout: values.get("REQUEST_TIMEOUT_SECS")?,
+            probes_require_auth: values.get("PROBES_REQUIRE_AUTH")?,
+            worker_slots: values.get("WORKER_SLOTS")?,
+            lease: values.get("LEASE_SECS")?,
+            call_skew: values.get("CALL_SKEW_SECS")?,
+            allow_private_hosts: values.optional("ALLOW_PRIVATE_HOSTS")?.unwrap_or_default(),
+            webdriver_url: values.optional("FERMATA_WEBDRIVER_URL")?,
+            max_sessions: values.get("MAX_SESSIONS")?,
+            log_format: values.get("LOG_FORMAT")?,
+            log_filter: values.get("FERMATA_LOG")?,
+            report,
+            environment: values.environment.clone(),
+        })
+    }
+}
+
+/// What [`Config::load`] would say, without starting anything: the body of `fermata config check --json`
+/// and of `GET /config/validate`.
+pub fn build_config_report(roles: &[Role], sources: &Sources) -> ConfigReport {
+    evaluate(roles, sources).1
+}
+
+/// Values that have been read, and who asked for which.
+#[derive(Default)]
+struct Values {
+    settings: BTreeMap<&'static str, Setting>,
+    environment: BTreeMap<&'static str, Secret>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// A field of [`Config`] asks for a key that has no value, or one of another kind: our own mistake.
+struct Unfit(&'static str);
+
+impl Values {
+    fn optional<T: FromSetting>(&self, name: &'static str) -> Result<Option<T>, Unfit> {
+        self.asked.borrow_mut().push(name);
+        self.settings
+            .get(name)
+            .map(|setting| T::from_setting(setting).ok_or(Unfit(name)))
+            .transpose()
+    }
+
+    fn get<T: FromSetting>(&self, name: &'static str) -> Result<T, Unfit> {
+        self.optional(name)?.ok_or(Unfit(name))
+    }
+}
+
+/// What was gathered about all keys before judgement.
+#[derive(Default)]
+struct Reading {
+    values: Values,
+    document: Map<String, Value>,
+    invalid: Vec<Invalid>,
+    hash: Sha256,
+}
+
+impl Reading {
+    fn take(&mut self, key: &'static Key, raw: &str, origin: &Origin) {
+        self.document.insert(key.name.to_owned(), key.json(raw));
+        // A secret tells the hash only that it is set.
+        self.hash.update(format!(
+            "{}={}\n",
+            key.name,
+            if key.secret { "set" } else { raw }
+        ));
+        if *origin != Origin::Default || key.default != Some(raw) {
+            self.values.environment.insert(key.name, Secret::new(raw));
+        }
+        match key.parse(raw) {
+            Ok(setting) => {
+                self.values.settings.insert(key.name, setting);
+            }
+            Err(fault) => self.invalid.push(Invalid {
+                key: key.name.to_owned(),
+                reason: fault.reason,
+                origin: origin.to_string(),
+                remedy: fault.remedy,
+            }),
+        }
+    }
+
+    /// Lets the published schema have the last word: it may refuse what our parsers let through, never the reverse.
+    fn ask_schema(&mut self) {
+        let refusals: Vec<(String, String)> = match validator() {
+            Ok(validator) => validator
+                .iter_errors(&Value::Object(std::mem::take(&mut self.document)))
+                .filter(|error| error.kind().keyword() != "required")
+                .map(|error| {
+                    (
+                        error.instance_path().to_string(),
+                        error.kind().keyword().to_owned(),
+                    )
+                })
+                .collect(),
+            Err(error) => vec![(
+                "/config.schema.json".to_owned(),
+                error.kind().keyword().to_owned(),
+            )],
+        };
+        for (path, keyword) in refusals {
+            let name = path
+                .trim_start_matches('/')
+                .split('/')
+                .next()
+                .unwrap_or_default();
+            if self.invalid.iter().any(|known| known.key == name) {
+                continue;
+            }
+            self.invalid.push(Invalid {
+                key: name.to_owned(),
+                reason: format!("is refused by the schema's `{keyword}`"),
+                origin: "infra/config.schema.json".to_owned(),
+                remedy: key_named(name)
+                    .map(|key| key.doc.to_owned())
+                    .unwrap_or_default(),
+            });
+        }
+    }
+}
+
+const ROLES: &str = "FERMATA_ROLES";
+
+/// The roles that `FERMATA_ROLES` names; all of them when it names none that we know, so that the report is complete.
+fn configured_roles(sources: &Sources) -> Vec<Role> {
+    let set = key_named(ROLES)
+        .and_then(|key| sources.resolve(key))
+        .map(|(raw, _)| raw)
+        .unwrap_or_default();
+    let named: Vec<Role> = value::words(&set).filter_map(Role::named).collect();
+    if named.is_empty() {
+        Role::SERVED
+            .iter()
+            .filter_map(|name| Role::named(name))
+            .collect()
+    } else {
+        named
+    }
+}
+
+fn missing(key: &Key) -> Note {
+    let names = key
+        .required_for
+        .iter()
+        .map(|role| role.name())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let example = key
+        .example
+        .map(|example| format!(", such as {}={example}", key.name))
+        .unwrap_or_default();
+    Note {
+        key: key.name.to_owned(),
+        origin: "not set".to_owned(),
+        remedy: format!("set it{example} (needed by {names}): {}", key.doc),
+    }
+}
+
+fn evaluate(roles: &[Role], sources: &Sources) -> (Option<Config>, ConfigReport) {
+    let given = !roles.is_empty();
+    let roles = if given {
+        roles.to_vec()
+    } else {
+        configured_roles(sources)
+    };
+    let served: Vec<&str> = roles
+        .iter()
+        .map(|role| role.name())
+        .filter(|name| Role::SERVED.contains(name))
+        .collect();
+    let served =
+        Some((served.join(","), Origin::CommandLine)).filter(|_| given && !served.is_empty());
+    let mut reading = Reading {
+        invalid: sources.faults().to_vec(),
+        ..Reading::default()
+    };
+    let mut notes = Vec::new();
+    for key in keys() {
+        let default = || {
+            key.default_for(&roles)
+                .map(|value| (value.to_owned(), Origin::Default))
+        };
+        let flag = served.clone().filter(|_| key.name == ROLES);
+        if let Some((raw, origin)) = flag.or_else(|| sources.resolve(key)).or_else(default) {
+            reading.take(key, &raw, &origin);
+        } else if key.required_for.iter().any(|role| roles.contains(role)) {
+            notes.push(missing(key));
+        }
+    }
+    reading.ask_schema();
+    let missing: Vec<String> = notes.iter().map(|note| note.key.clone()).collect();
+    let unknown = sources.unknown();
+    let mut report = ConfigReport {
+        service: roles
+            .iter()
+            .map(|role| role.name())
+            .collect::<Vec<_>>()
+            .join(","),
+        ok: missing.is_empty() && reading.invalid.is_empty(),
+        missing,
+        invalid: reading.invalid,
+        unknown: unknown.iter().map(|note| note.key.clone()).collect(),
+        hash: hex::encode(reading.hash.finalize_reset()),
+        notes: notes.into_iter().chain(unknown).collect(),
+    };
+    if !report.ok {
+        return (None, report);
+    }
+    match Config::read(&reading.values, roles, report.clone()) {
+        Ok(config) => (Some(config), report),
+        Err(Unfit(name)) => {
+            report.ok = false;
+            report.invalid.push(Invalid {
+                key: name.to_owned(),
+                reason: "does not fit the field that reads it".to_owned(),
+                origin: "api/src/config/mod.rs".to_owned(),
+                remedy: "report this as a bug".to_owned(),
+            });
+            (None, report)
+        }
+    }
+}

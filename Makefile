@@ -1,0 +1,41 @@
+# The verbs of this repository. `make` lists them; each one can be run again at any time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The toolchain is pinned by rust-toolchain.toml; another `cargo` may be named here.
+CARGO ?= cargo
+BENCH_ARGS ?=
+
+.PHONY: help run test check bench fmt build bootstrap clean
+
+help: ## list the verbs (this is what plain `make` does)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## install what is missing, build, start `fermata dev`, take the tour, serve until Ctrl-C (CI=true: end after the tour)
+	@exec scripts/run.sh
+
+test: build ## install what is missing, build, run the whole test suite
+	@CARGO='$(CARGO)' scripts/test.sh
+
+check: bootstrap ## formatting, lints and documentation, all strict
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --release --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --release --no-deps
+
+bench: build ## measure this machine (BENCH_ARGS goes to `fermata bench`)
+	@exec "$${CARGO_TARGET_DIR:-target}/release/fermata" bench $(BENCH_ARGS)
+
+fmt: ## format all Rust code
+	$(CARGO) fmt --all
+
+build: bootstrap ## build the programs into target/release
+	@$(CARGO) build --release -p fermata-api -p fermata-demo-site
+
+bootstrap: ## install what this machine is missing (Debian packages by name); quiet when nothing is
+	@scripts/bootstrap.sh
+
+clean: ## remove what was built; data folders stay
+	$(CARGO) clean

@@ -1,0 +1,314 @@
+//! Every configuration key there is, as data.
+//!
+//! The JSON Schema, `.env.example`, parsing, defaults, and the report all read this table.
+//! To add a key: one entry here, one field in [`Config`](super::Config), one line in its `read`;
+//! then `FERMATA_UPDATE=1 cargo test -p fermata-api config` writes the two generated files anew.
+
+use super::Role;
+
+/// What a value must look like. Each kind knows its JSON Schema (`schema.rs`) and its parser (`value.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An absolute URL with one of these schemes.
+    Url {
+        /// Accepted schemes, the usual one first.
+        schemes: &'static [&'static str],
+    },
+    /// A whole number within bounds, both included.
+    Integer {
+        /// Smallest accepted value.
+        min: u32,
+        /// Largest accepted value.
+        max: u32,
+    },
+    /// A whole number of seconds within bounds, both included.
+    Seconds {
+        /// Shortest accepted duration.
+        min: u32,
+        /// Longest accepted duration.
+        max: u32,
+    },
+    /// `true` or `false` (`1` and `0` are read too).
+    Bool,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A comma-separated list of these words, each at most once.
+    Choices(&'static [&'static str]),
+    /// An IP address and a port; port 0 lets the system choose.
+    SocketAddress,
+    /// A path, relative to the working folder unless absolute.
+    Path,
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    LogFilter,
+    /// A comma-separated list of [`HostPattern`](super::HostPattern)s.
+    HostPatterns,
+}
+
+/// One configuration key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Name in the environment, the file, and the schema.
+    pub name: &'static str,
+    /// Other names under which it is read, when its own is not set in the same source.
+    pub aliases: &'static [&'static str],
+    /// What its value must look like.
+    pub kind: Kind,
+    /// Value when nothing sets it; `None` leaves it unset.
+    pub default: Option<&'static str>,
+    /// Value that replaces `default` under `fermata dev`.
+    pub dev_default: Option<&'static str>,
+    /// Shown in `.env.example` and in remedies when there is no default. Holds no real secret.
+    pub example: Option<&'static str>,
+    /// Roles that refuse to start without it.
+    pub required_for: &'static [Role],
+    /// Whether the value must never be shown or hashed.
+    pub secret: bool,
+    /// Unit of the number, for people.
+    pub unit: Option<&'static str>,
+    /// One sentence: what it does.
+    pub doc: &'static str,
+}
+
+/// Keys that belong together, in the order of `.env.example`.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// Heading.
+    pub title: &'static str,
+    /// Members.
+    pub keys: &'static [Key],
+}
+
+impl Key {
+    const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            kind,
+            default: None,
+            dev_default: None,
+            example: None,
+            required_for: &[],
+            secret: false,
+            unit: match kind {
+                Kind::Seconds { .. } => Some("seconds"),
+                _ => None,
+            },
+            doc,
+        }
+    }
+
+    const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    const fn in_dev(mut self, value: &'static str) -> Self {
+        self.dev_default = Some(value);
+        self
+    }
+
+    const fn example(mut self, value: &'static str) -> Self {
+        self.example = Some(value);
+        self
+    }
+
+    const fn aliases(mut self, names: &'static [&'static str]) -> Self {
+        self.aliases = names;
+        self
+    }
+
+    const fn required_for(mut self, roles: &'static [Role]) -> Self {
+        self.required_for = roles;
+        self
+    }
+
+    const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Whether `name` means this key.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+
+    /// Default for these roles.
+    pub fn default_for(&self, roles: &[Role]) -> Option<&'static str> {
+        if roles.contains(&Role::Dev) {
+            self.dev_default.or(self.default)
+        } else {
+            self.default
+        }
+    }
+}
+
+/// All keys, group by group.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    GROUPS.iter().flat_map(|group| group.keys)
+}
+
+/// The key that answers to `name`, if there is one.
+pub fn key_named(name: &str) -> Option<&'static Key> {
+    keys().find(|key| key.answers_to(name))
+}
+
+const HTTP: Kind = Kind::Url {
+    schemes: &["http", "https"],
+};
+
+/// The schema of the whole program.
+pub static GROUPS: &[Group] = &[
+    Group {
+        title: "Process",
+        keys: &[
+            Key::new("FERMATA_CONFIG", Kind::Path, "File of KEY=value lines, read before the environment.")
+                .example("/etc/fermata/fermata.env"),
+            Key::new("FERMATA_ROLES", Kind::Choices(Role::SERVED), "What `fermata serve` does in this process.")
+                .default("api,worker,browser"),
+            Key::new("FERMATA_DATA_DIR", Kind::Path, "Folder for what this node keeps on disk.").default(".fermata"),
+            Key::new(
+                "FERMATA_ARTIFACTS_DIR",
+                Kind::Path,
+                "Folder for artifacts, shared by all nodes; `artifacts` in the data folder when not set.",
+            )
+            .example("/var/lib/fermata/artifacts"),
+            Key::new(
+                "FERMATA_DRAIN_SECS",
+                Kind::Seconds { min: 0, max: 3600 },
+                "How long SIGTERM waits for what is in flight before it hands the rest back.",
+            )
+            .default("20"),
+        ],
+    },
+    Group {
+        title: "Database",
+        keys: &[
+            Key::new(
+                "DATABASE_URL",
+                Kind::Url { schemes: &["postgres", "postgresql"] },
+                "The Postgres that holds everything; `fermata dev` starts a private one when not set.",
+            )
+            .aliases(&["DB_URL"])
+            .example("postgres://fermata@127.0.0.1:5432/fermata")
+            .required_for(&[Role::Api, Role::Worker, Role::Browser])
+            .secret(),
+            Key::new(
+                "DB_MAX_CONNECTIONS",
+                Kind::Integer { min: 1, max: 1000 },
+                "Largest size of this process's connection pool; the writer's connections are extra.",
+            )
+            .default("10")
+            .unit("connections"),
+            Key::new(
+                "WRITER_CONNECTIONS",
+                Kind::Integer { min: 1, max: 16 },
+                "Connections of the group writer, through which every change is committed.",
+            )
+            .default("2")
+            .unit("connections"),
+            Key::new(
+                "ALLOW_UNSAFE_DURABILITY",
+                Kind::Bool,
+                "Start although fsync, full_page_writes or synchronous_commit is off: an acknowledged commit may be lost.",
+            )
+            .default("false"),
+        ],
+    },
+    Group {
+        title: "API",
+        keys: &[
+            Key::new("LISTEN_CONTROL", Kind::SocketAddress, "Where REST, GraphQL and the operator app listen.")
+                .default("127.0.0.1:7070"),
+            Key::new("LISTEN_TELEMETRY", Kind::SocketAddress, "Where the event stream listens.")
+                .default("127.0.0.1:7071"),
+            Key::new(
+                "PUBLIC_BASE_URL",
+                HTTP,
+                "How people and platforms reach the API, for links that leave it; LISTEN_CONTROL when not set.",
+            )
+            .example("https://fermata.example.com"),
+            Key::new("MAX_BODY_BYTES", Kind::Integer { min: 1024, max: 67_108_864 }, "Largest accepted request body.")
+                .default("1048576")
+                .unit("bytes"),
+            Key::new(
+                "REQUEST_TIMEOUT_SECS",
+                Kind::Seconds { min: 1, max: 600 },
+                "How long a request may take before it is answered with a timeout.",
+            )
+            .default("30"),
+            Key::new(
+                "PROBES_REQUIRE_AUTH",
+                Kind::Bool,
+                "Ask for a bearer token on /health, /ready and /metrics too.",
+            )
+            .default("false"),
+        ],
+    },
+    Group {
+        title: "Worker",
+        keys: &[
+            Key::new(
+                "WORKER_SLOTS",
+                Kind::Integer { min: 1, max: 100_000 },
+                "How many runs a worker has in flight at most; waiting runs take no slot.",
+            )
+            .default("1024")
+            .unit("runs"),
+            Key::new(
+                "LEASE_SECS",
+                Kind::Seconds { min: 2, max: 300 },
+                "How long a run stays with a node that has gone silent.",
+            )
+            .default("10"),
+            Key::new(
+                "CALL_SKEW_SECS",
+                Kind::Seconds { min: 0, max: 60 },
+                "Margin after a call's deadline before the absence of its effect may be believed.",
+            )
+            .default("5"),
+            Key::new(
+                "ALLOW_PRIVATE_HOSTS",
+                Kind::HostPatterns,
+                "Hosts on private or loopback addresses that `http` steps may call: names, *.suffixes, addresses, networks.",
+            )
+            .in_dev("localhost,127.0.0.0/8,::1")
+            .example("*.internal.example.com,10.1.0.0/16"),
+        ],
+    },
+    Group {
+        title: "Browser",
+        keys: &[
+            Key::new(
+                "FERMATA_WEBDRIVER_URL",
+                HTTP,
+                "A WebDriver endpoint to use; when not set, the browser role starts an installed driver.",
+            )
+            .example("http://127.0.0.1:4444")
+            .secret(),
+            Key::new(
+                "MAX_SESSIONS",
+                Kind::Integer { min: 1, max: 64 },
+                "How many browser sessions one machine holds at once.",
+            )
+            .aliases(&["BROWSER_SESSIONS"])
+            .default("4")
+            .unit("sessions"),
+        ],
+    },
+    Group {
+        title: "Logs",
+        keys: &[
+            Key::new("LOG_FORMAT", Kind::Choice(&["json", "pretty"]), "JSON lines for machines, or lines for people.")
+                .default("json")
+                .in_dev("pretty"),
+            Key::new("FERMATA_LOG", Kind::LogFilter, "Which log lines are written.")
+                .aliases(&["RUST_LOG"])
+                .default("info"),
+        ],
+    },
+];

@@ -1,0 +1,164 @@
+//! JSON that Postgres will take: checked before it may join a batch (design, section 4).
+//!
+//! One poisonous record must fail alone and early, so everything that Postgres would refuse
+//! (NUL characters, numbers out of range, sizes, depth) is refused here, with a pointer to it.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest, Sha256};
+
+/// The deepest nesting of a stored document.
+pub const MAX_DEPTH: usize = 64;
+/// The largest stored document in bytes, as compact JSON.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+/// The longest key (names, keys, accounts) in bytes.
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// JSON as text, made once and stored as it is.
+pub type Raw = Box<RawValue>;
+
+/// The JSON text of something that is known to be JSON (a `Value`, a struct of our own).
+///
+/// What cannot be JSON (a map with other keys than text) becomes `null`; input from outside is
+/// checked by [`check`] before it gets here.
+pub fn raw(document: &impl Serialize) -> Raw {
+    to_raw_value(document).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Why a document cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Postgres has no NUL in text.
+    #[error("the text at {pointer:?} has a NUL character, which cannot be stored; remove it")]
+    Nul {
+        /// RFC 6901 pointer to the text.
+        pointer: String,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("the document is nested deeper than {MAX_DEPTH} levels; flatten it")]
+    TooDeep,
+    /// Larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("the document has {bytes} bytes, more than {MAX_DOCUMENT_BYTES}; store large content as an artifact and refer to it")]
+    TooLarge {
+        /// Its size as compact JSON.
+        bytes: usize,
+    },
+    /// A key that is empty, too long, or has control characters.
+    #[error("{what} must have 1 to {MAX_KEY_BYTES} bytes without control characters")]
+    Key {
+        /// Which key.
+        what: &'static str,
+    },
+}
+
+/// Checks a document that is about to be stored.
+pub fn check(document: &Value) -> Result<(), DocumentError> {
+    check_value(document, &mut String::new(), 0)?;
+    let bytes = size(document);
+    if bytes > MAX_DOCUMENT_BYTES {
+        return Err(DocumentError::TooLarge { bytes });
+    }
+    Ok(())
+}
+
+/// Checks a name or key that is about to be stored.
+pub fn check_key(what: &'static str, key: &str) -> Result<(), DocumentError> {
+    let fits = !key.is_empty() && key.len() <= MAX_KEY_BYTES && !key.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err(DocumentError::Key { what }) }
+}
+
+fn check_value(value: &Value, pointer: &mut String, depth: usize) -> Result<(), DocumentError> {
+    if depth > MAX_DEPTH {
+        return Err(DocumentError::TooDeep);
+    }
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            Err(DocumentError::Nul { pointer: pointer.clone() })
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(n, item)| at(pointer, &n.to_string(), |p| check_value(item, p, depth + 1))),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, item)| {
+            if name.contains('\0') {
+                return Err(DocumentError::Nul { pointer: pointer.clone() });
+            }
+            at(pointer, name, |p| check_value(item, p, depth + 1))
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn at<T>(pointer: &mut String, part: &str, inside: impl FnOnce(&mut String) -> T) -> T {
+    let length = pointer.len();
+    pointer.push('/');
+    pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+    let result = inside(pointer);
+    pointer.truncate(length);
+    result
+}
+
+/// Bytes of the document as compact JSON, without building it.
+pub fn size(document: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Writing a `Value` into a counter cannot fail: keys are strings and the sink is infallible.
+    match serde_json::to_writer(&mut count, document) {
+        Ok(()) => count.0,
+        Err(_) => usize::MAX,
+    }
+}
+
+/// SHA-256 of the canonical form, as hex: the fingerprint of Q-10.
+///
+/// `serde_json` keeps object keys sorted and prints numbers in their shortest form, which is RFC
+/// 8785 for everything but exotic numbers; those stay distinct, so no two different documents
+/// share a fingerprint.
+pub fn fingerprint(document: &Value) -> String {
+    hex::encode(Sha256::digest(document.to_string().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_nul_is_refused_with_a_pointer_to_it() {
+        let refused = check(&json!({"a": [{"b/c": "x\0y"}]}));
+        assert_eq!(refused, Err(DocumentError::Nul { pointer: "/a/0/b~1c".into() }));
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let mut deep = json!(1);
+        for _ in 0..=MAX_DEPTH {
+            deep = json!([deep]);
+        }
+        assert_eq!(check(&deep), Err(DocumentError::TooDeep));
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_change_a_fingerprint() {
+        let one: Value = serde_json::from_str(r#"{"a":1,"b":{"c":2,"d":3}}"#).unwrap();
+        let two: Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
+        assert_eq!(fingerprint(&one), fingerprint(&two));
+        assert_ne!(fingerprint(&one), fingerprint(&json!({"a": 1})));
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_compact_text() {
+        let document = json!({"a": [1, 2, "drei"]});
+        assert_eq!(size(&document), document.to_string().len());
+    }
+}

@@ -1,0 +1,23 @@
+//! Side effects: the one way to change the outside world, at most once (design, section 5).
+//!
+//! Owns the action machine ([`ActionState`]), what an action type is ([`Effect`]), the proof that
+//! an action passed its guard ([`EffectPermit`]), and how a look at the outside settles an action
+//! whose answer was lost. Does not know any platform, HTTP client or browser.
+//! To add an action type, implement [`Effect`] in `workflows` and pass it to `Context::effect`.
+
+mod action;
+mod contract;
+mod perform;
+mod permit;
+mod record;
+mod row;
+mod settle;
+
+pub use action::{ActionState, IllegalMove};
+pub use contract::{
+    Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting,
+};
+pub use permit::EffectPermit;
+pub(crate) use perform::perform;
+pub(crate) use row::ActionRow;
+pub(crate) use settle::{Next, Settling, next};

@@ -1,0 +1,485 @@
+//! One effect from its call in a workflow to its receipt: guard, attempt, outcome, look, person.
+//!
+//! The order is the contract of design section 5. Everything before `attempted` is free to be
+//! repeated; after it only looking is, unless the platform honours keys or absence is proven.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::record::{Identity, attempt_parts, audit, move_parts, plan_parts, resend_parts};
+use super::permit::{Passed, guard};
+use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
+use crate::id::ActionId;
+use crate::step::{Begun, Kind};
+use crate::store::record::StepRow;
+use crate::wait::{GateKind, GateRequest, Reason, Wait};
+use crate::workflow::session::{Exit, Parts};
+use crate::workflow::{Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
+
+/// How long after its first look an action in `unknown` is looked at again; then only a
+/// person can settle it.
+const UNKNOWN_LOOKS: [Duration; 5] = [
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+    Duration::from_secs(600),
+];
+/// The first pause between two looks at an action that is too young to be judged; it doubles.
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// The longest such pause.
+const LAST_LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a run waits for another one that holds its intent before it looks again.
+const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
+
+/// Carries out one effect; see `Context::effect`.
+pub(crate) async fn perform(context: &Context, name: &str, effect: &dyn Effect) -> Result<Value, Failure> {
+    let identity = Identity::of(context, effect.spec());
+    let (begun, _flight) = context.session.begin(name, None, Kind::Effect, &identity.hash).await?;
+    if let Some(receipt) = begun.output {
+        return Ok(receipt);
+    }
+    let failed = begun.failed.iter().filter_map(|row| serde_json::from_value(row.clone()).ok()).collect();
+    let performance = Performance { context, effect, identity, begun, failed };
+    // Boxed: this is the largest future of the engine, and most steps are no effects.
+    Box::pin(performance.run()).await
+}
+
+struct Performance<'a> {
+    context: &'a Context,
+    effect: &'a dyn Effect,
+    identity: Identity,
+    begun: Begun,
+    failed: Vec<FailedAttempt>,
+}
+
+/// What one stage says.
+enum Stage {
+    /// The receipt.
+    Done(Value),
+    /// Look at the action again: it has moved.
+    Again,
+    /// An attempt failed; whether there is another is up to the policy.
+    Failed { failure: Failure, retry: bool, after: Option<Duration>, parts: Parts },
+}
+
+impl Performance<'_> {
+    fn spec(&self) -> &EffectSpec {
+        &self.identity.spec
+    }
+
+    async fn run(mut self) -> Result<Value, Failure> {
+        loop {
+            if let Some(last) = self.failed.last() {
+                let Some(retry_at) = last.retry_at else { return Err(last.failure.clone()) };
+                self.context.wait_until(retry_at, Reason::Retry).await;
+            }
+            let stage = match self.current() {
+                Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
+                Some(action) if action.state == ActionState::Unknown => self.unknown(action).await,
+                Some(action) if action.fulfilled() => self.fulfilled(&action).await,
+                Some(action) if action.state == ActionState::PreflightPassed => self.attempt(action).await,
+                _ => self.plan().await,
+            };
+            match stage {
+                Stage::Done(receipt) => return Ok(receipt),
+                Stage::Again => {}
+                Stage::Failed { failure, retry, after, parts } => self.record_failure(failure, retry, after, parts).await,
+            }
+        }
+    }
+
+    /// The newest action of this step.
+    fn current(&self) -> Option<ActionRow> {
+        let state = self.context.session.state();
+        let mine = state.actions.values().filter(|action| action.step_key == self.begun.key);
+        mine.max_by_key(|action| action.id).cloned()
+    }
+
+    fn look(&self, action: Option<&ActionRow>) -> Look {
+        Look {
+            action_id: action.map(|action| action.id),
+            idempotency_key: self.identity.idempotency_key.clone(),
+            ..self.context.look()
+        }
+    }
+
+    /// Looks for the effect, and plans an action when it is not there yet.
+    async fn plan(&self) -> Stage {
+        let active = self.context.session.active();
+        let sighting = if self.spec().look_first {
+            match self.effect.look(&self.look(None)).await {
+                Ok(sighting) => sighting,
+                Err(error) => return failed(error),
+            }
+        } else {
+            Sighting::Absent
+        };
+        let id = ActionId::new(self.context.clock());
+        let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id);
+        if let Sighting::Present(receipt) = &sighting {
+            // The machine keeps its order: attempted without effect, then confirmed (A.3).
+            parts.extend(attempt_parts(self.context, &self.identity, id, self.context.clock().now()));
+            parts.extend(move_parts(self.context, &self.identity, id, ActionState::ConfirmedSuccess,
+                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}})));
+            parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
+            parts = parts.step(self.checkpoint(receipt));
+        }
+        let written = self.context.session.write_or_conflict(parts).await;
+        drop(active);
+        match (written, sighting) {
+            (Ok(()), Sighting::Present(receipt)) => Stage::Done(receipt),
+            (Ok(()), Sighting::Absent) => {
+                self.remember(id, ActionState::PreflightPassed, |_| {});
+                Stage::Again
+            }
+            (Err(why), _) => self.held(why).await,
+        }
+    }
+
+    /// Another action holds the intent: its receipt is ours, or we wait for it.
+    async fn held(&self, why: Value) -> Stage {
+        let held: Option<ActionRow> = why.get("held").cloned().and_then(|held| serde_json::from_value(held).ok());
+        if let Some(held) = held
+            && held.fulfilled()
+        {
+            info!(run.id = %self.context.run_id(), action.id = %held.id,
+                "`{}` was done before by action {}: its receipt is returned", self.begun.key, held.id);
+            return self.fulfilled(&held).await;
+        }
+        let due = self.context.clock().now() + INTENT_HELD;
+        self.context.session.wait(Wait { reason: Reason::IntentHeld, due: Some(due) }).await;
+        Stage::Again
+    }
+
+    async fn fulfilled(&self, action: &ActionRow) -> Stage {
+        let receipt = action.receipt.clone().unwrap_or(Value::Null);
+        self.context.session.write(Parts::default().step(self.checkpoint(&receipt))).await;
+        Stage::Done(receipt)
+    }
+
+    /// Gets ready, records the attempt, and calls: the only way to a permit.
+    async fn attempt(&self, action: ActionRow) -> Stage {
+        let active = self.context.session.active();
+        let prepared = match self.effect.prepare(&self.look(Some(&action))).await {
+            Ok(prepared) => prepared,
+            Err(error) => return self.withdraw(&action, error),
+        };
+        let ends = self.context.clock().monotonic() + self.spec().call_timeout();
+        let deadline = self.context.clock().now() + self.identity.call_timeout();
+        let parts = attempt_parts(self.context, &self.identity, action.id, deadline);
+        if let Err(why) = self.context.session.write_or_conflict(parts).await {
+            return self.blocked(&action, &why);
+        }
+        self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
+        let stage = self.call(&action, prepared, deadline, ends).await;
+        drop(active);
+        stage
+    }
+
+    async fn call(
+        &self,
+        action: &ActionRow,
+        prepared: Prepared,
+        call_deadline: chrono::DateTime<chrono::Utc>,
+        ends: std::time::Instant,
+    ) -> Stage {
+        let session = &self.context.session;
+        match session.host.kill_switch(self.context.client_id(), &self.spec().account_id).await {
+            Ok(None) => {}
+            Ok(Some(switch)) => return self.refused(action, &kill_switch(&switch), false, None),
+            // Nobody knows whether a switch is on: nothing was called, so nothing happened.
+            Err(error) => return self.refused(action, &Failure::new("kill_switch_unread", error.to_string()), true, None),
+        }
+        let now = self.context.clock().monotonic();
+        let passed = Passed {
+            action_id: action.id,
+            run_id: self.context.run_id(),
+            epoch: session.claim.epoch,
+            idempotency_key: self.identity.idempotency_key.clone(),
+            call_deadline,
+            ends,
+            lease_ends: session.lease.ends(now),
+        };
+        let Some(permit) = guard(passed, now) else { match session.leave(Exit::Lost).await {} };
+        let left = permit.time_left(now);
+        let outcome = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
+        match outcome {
+            Ok(CallOutcome::Done(receipt)) => self.confirm(action, receipt).await,
+            Ok(CallOutcome::Refused { failure, retry, after }) => self.refused(action, &failure, retry, after),
+            Ok(CallOutcome::Ambiguous(failure)) => self.ambiguous(action, &failure),
+            Err(_) => self.ambiguous(action, &Failure::new("call_timeout", "no answer within the call's time")),
+        }
+    }
+
+    /// The platform has it: outcome, postcheck and checkpoint are one record.
+    async fn confirm(&self, action: &ActionRow, receipt: Value) -> Stage {
+        let detail = json!({"effect": true, "receipt": receipt, "level": 2});
+        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedSuccess, &detail);
+        parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
+        if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
+            parts = parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
+        }
+        self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
+        self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+        Stage::Done(receipt)
+    }
+
+    /// The platform has not got it, and says so, or nothing was sent.
+    fn refused(&self, action: &ActionRow, failure: &Failure, retry: bool, after: Option<Duration>) -> Stage {
+        let detail = json!({"effect": false, "error": failure});
+        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedFailed, &detail);
+        parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
+        self.remember(action.id, ActionState::PostcheckComplete, |row| row.effect = Some(false));
+        Stage::Failed { failure: failure.clone(), retry, after, parts }
+    }
+
+    fn ambiguous(&self, action: &ActionRow, failure: &Failure) -> Stage {
+        warn!(run.id = %self.context.run_id(), action.id = %action.id, error_code = failure.code,
+            "the answer to action {} was lost, will look: {failure}", action.id);
+        Stage::Again
+    }
+
+    /// It may have happened: looks, and does what the sighting proves.
+    async fn settle(&self, action: ActionRow) -> Stage {
+        let active = self.context.session.active();
+        let sighting = match self.effect.look(&self.look(Some(&action))).await {
+            Ok(sighting) => Some(sighting),
+            Err(StepError::Retry { .. }) => None,
+            Err(error) => return self.unknown_now(&action, error.failure()).await,
+        };
+        let clock = self.context.clock();
+        let (now, soon) = (clock.now(), clock.now() + pause(action.looks));
+        let settling = Settling {
+            spec: self.spec(),
+            call_deadline: action.call_deadline.unwrap_or(now),
+            call_skew: TimeDelta::from_std(self.context.session.host.call_skew).unwrap_or_default(),
+            now,
+        };
+        let move_on = match sighting {
+            Some(sighting) => next(&settling, sighting),
+            None if action.looks >= self.patience() => Next::Unknown,
+            None => Next::LookAgain(soon),
+        };
+        match move_on {
+            Next::Confirm(receipt) => self.confirm(&action, receipt).await,
+            Next::Disprove => {
+                self.refused(&action, &Failure::new("effect_absent", "the call never took effect"), true, None)
+            }
+            Next::Resend if action.resends < self.patience() => self.resend(action).await,
+            Next::Resend | Next::Unknown => {
+                let failure = Failure::new("outcome_unknown", "it cannot be proven whether the effect happened");
+                self.unknown_now(&action, &failure).await
+            }
+            Next::LookAgain(at) => {
+                self.remember(action.id, ActionState::Attempted, |row| row.looks += 1);
+                let looked = json!({"op": "look", "action_id": action.id});
+                self.context.session.write(Parts::default().rare(looked)).await;
+                drop(active);
+                self.context.wait_until(at.min(soon), Reason::Reverify).await;
+                Stage::Again
+            }
+        }
+    }
+
+    /// Sends the call of the same action again, with the same key.
+    async fn resend(&self, action: ActionRow) -> Stage {
+        if action.resends > 0 {
+            let due = self.context.clock().now() + pause(action.resends);
+            self.context.wait_until(due, Reason::Retry).await;
+        }
+        let active = self.context.session.active();
+        let prepared = match self.effect.prepare(&self.look(Some(&action))).await {
+            Ok(prepared) => prepared,
+            // The call that may have happened stays what is to be settled.
+            Err(error) => return self.unknown_now(&action, error.failure()).await,
+        };
+        let ends = self.context.clock().monotonic() + self.spec().call_timeout();
+        let deadline = self.context.clock().now() + self.identity.call_timeout();
+        self.context.session.write(resend_parts(self.context, &self.identity, action.id, deadline)).await;
+        self.remember(action.id, ActionState::Attempted, |row| {
+            row.call_deadline = Some(deadline);
+            row.resends += 1;
+        });
+        let stage = self.call(&action, prepared, deadline, ends).await;
+        drop(active);
+        stage
+    }
+
+    /// Says so (I3): nobody can tell from here, and a person is asked.
+    async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
+        let detail = json!({"error": failure});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
+        self.context.session.write(parts).await;
+        let now = self.context.clock().now();
+        self.remember(action.id, ActionState::Unknown, |row| {
+            row.looks = 0;
+            row.updated_at = now;
+        });
+        Stage::Again
+    }
+
+    /// Waits for a person, and goes on looking on a schedule of its own.
+    async fn unknown(&self, action: ActionRow) -> Stage {
+        let gate = self.context.session.state().mailbox.gate(&self.gate_key()).cloned();
+        let Some(gate) = gate else {
+            self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
+            return Stage::Again;
+        };
+        if let Some(decision) = gate.decision() {
+            return self.decided(&action, decision.approved, &decision.actor, decision.outputs).await;
+        }
+        let pause = UNKNOWN_LOOKS.get(usize::from(action.looks)).copied();
+        let due = pause.and_then(|pause| TimeDelta::from_std(pause).ok()).map(|pause| action.updated_at + pause);
+        if due.is_none_or(|due| self.context.clock().now() < due) {
+            self.context.session.wait(Wait { reason: Reason::Takeover, due }).await;
+            return Stage::Again;
+        }
+        let active = self.context.session.active();
+        if let Ok(Sighting::Present(receipt)) = self.effect.look(&self.look(Some(&action))).await {
+            return self.confirm(&action, receipt).await;
+        }
+        self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
+        let now = self.context.clock().now();
+        self.remember(action.id, ActionState::Unknown, |row| {
+            row.looks += 1;
+            row.updated_at = now;
+        });
+        drop(active);
+        Stage::Again
+    }
+
+    /// A person's word: it happened (approved), it did not (rejected), or it may be repeated.
+    async fn decided(&self, action: &ActionRow, happened: bool, actor: &str, outputs: Value) -> Stage {
+        self.context.session.state().mailbox.forget_gate(&self.gate_key());
+        let closed = ActionState::PostcheckComplete;
+        if happened {
+            let receipt = if outputs.is_null() { json!({"confirmed_by": actor}) } else { outputs };
+            let detail = json!({"effect": true, "receipt": receipt});
+            let parts = move_parts(self.context, &self.identity, action.id, closed, &detail);
+            self.remember(action.id, closed, |row| row.receipt = Some(receipt.clone()));
+            self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+            return Stage::Done(receipt);
+        }
+        let repeat = outputs.get("repeat").and_then(Value::as_bool) == Some(true);
+        let mut parts = move_parts(self.context, &self.identity, action.id, closed, &json!({"effect": false}));
+        if repeat {
+            parts = parts.rare(json!({"op": "allow_repeat", "action_id": action.id}));
+            parts.audits.push(audit(self.context, action.id, actor, "repeat_allowed", &json!({"action_id": action.id})));
+        }
+        self.remember(action.id, closed, |row| row.effect = Some(false));
+        let failure = Failure::new("effect_denied", format!("{actor} says that it did not happen"));
+        Stage::Failed { failure, retry: repeat, after: None, parts }
+    }
+
+    /// Nothing was sent: the plan is withdrawn, and its attempt counts as failed.
+    fn withdraw(&self, action: &ActionRow, error: StepError) -> Stage {
+        let detail = json!({"effect": false, "error": error.failure()});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Cancelled, &detail);
+        self.remember(action.id, ActionState::Cancelled, |_| {});
+        match failed(error) {
+            Stage::Failed { failure, retry, after, .. } => Stage::Failed { failure, retry, after, parts },
+            other => other,
+        }
+    }
+
+    /// The database refused the attempt: a kill switch is on.
+    fn blocked(&self, action: &ActionRow, why: &Value) -> Stage {
+        let switch = why.get("kill_switch").and_then(Value::as_str).unwrap_or("unknown");
+        let failure = kill_switch(switch);
+        let detail = json!({"effect": false, "error": failure});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
+        self.remember(action.id, ActionState::Blocked, |_| {});
+        Stage::Failed { failure, retry: false, after: None, parts }
+    }
+
+    async fn record_failure(&mut self, failure: Failure, retry: bool, after: Option<Duration>, mut parts: Parts) {
+        let attempts = u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX);
+        let delay = if retry { RetryPolicy::default().delay(attempts, rand::random(), after) } else { None };
+        let clock = self.context.clock();
+        let outcome = FailedAttempt { failure, retry_at: delay.map(|delay| clock.now() + delay), pause: false };
+        let row = StepRow {
+            attempt: attempts,
+            output: None,
+            error: Some(crate::document::raw(&outcome)),
+            ..self.checkpoint(&Value::Null)
+        };
+        parts.extend(failure_parts(row, &outcome));
+        self.context.session.write(parts).await;
+        self.failed.push(outcome);
+    }
+
+    fn checkpoint(&self, receipt: &Value) -> StepRow {
+        let attempt = u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX);
+        StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
+    }
+
+    /// How many looks or resends a lost answer is worth before somebody is asked.
+    fn patience(&self) -> u16 {
+        RetryPolicy::default().max_attempts
+    }
+
+    fn gate_key(&self) -> String {
+        format!("{}@unknown", self.begun.key)
+    }
+
+    fn question(&self, action: &ActionRow) -> GateRequest {
+        let spec = self.spec();
+        GateRequest {
+            kind: GateKind::Takeover,
+            reason: "outcome_unknown".into(),
+            shown: json!({
+                "action_id": action.id, "action_type": spec.action_type, "platform": spec.platform,
+                "account_id": spec.account_id, "payload": spec.payload, "dedupe": spec.dedupe,
+                "question": "Did this happen? approve: yes; reject: no; reject with outputs {\"repeat\": true}: no, do it again",
+            }),
+            expires_in: None,
+        }
+    }
+
+    /// Keeps the action as it now stands, so that the next stage sees it.
+    fn remember(&self, id: ActionId, to: ActionState, change: impl FnOnce(&mut ActionRow)) {
+        let now = self.context.clock().now();
+        let mut state = self.context.session.state();
+        let row = state.actions.entry(id).or_insert_with(|| ActionRow {
+            id,
+            run_id: self.context.run_id(),
+            step_key: self.begun.key.clone(),
+            state: to,
+            idempotency_key: self.identity.idempotency_key.clone(),
+            call_deadline: None,
+            resends: 0,
+            looks: 0,
+            effect: None,
+            receipt: None,
+            updated_at: now,
+        });
+        row.state = to;
+        change(row);
+        let unsettled = row.unsettled();
+        if unsettled {
+            state.unsettled.insert(id);
+        } else {
+            state.unsettled.remove(&id);
+        }
+    }
+}
+
+fn failed(error: StepError) -> Stage {
+    let (failure, retry, after) = match error {
+        StepError::Retry { failure, after } => (failure, true, after),
+        StepError::Fail(failure) | StepError::Pause(failure) => (failure, false, None),
+    };
+    Stage::Failed { failure, retry, after, parts: Parts::default() }
+}
+
+fn kill_switch(scope: &str) -> Failure {
+    Failure::new("kill_switch", format!("the kill switch `{scope}` is on; lift it with `fermata kill off`"))
+}
+
+fn pause(looks: u16) -> Duration {
+    FIRST_LOOK_AGAIN.saturating_mul(1 << looks.min(10)).min(LAST_LOOK_AGAIN)
+}

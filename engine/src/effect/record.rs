@@ -1,0 +1,140 @@
+//! The records of an action: each transition with exactly one event and one audit row (I4).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{ActionState, EffectSpec};
+use crate::document;
+use crate::event::{Severity, name};
+use crate::id::{ActionId, IntentId, uuid_at};
+use crate::workflow::Context;
+use crate::workflow::session::Parts;
+
+/// The policy in force until the safety issue brings documents: everything is allowed.
+///
+/// It is named and hashed like any other, so every verdict says what it was judged by.
+const ALLOW_ALL: &str = r#"{"policy":"allow_all","version":1}"#;
+
+/// What makes an effect itself, computed once.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) spec: EffectSpec,
+    /// Over everything that identifies the intent; also the step's input hash.
+    pub(crate) hash: String,
+    pub(crate) payload_hash: String,
+    /// The key that travels with the call. Derived, so every attempt of the intent has the same.
+    pub(crate) idempotency_key: String,
+}
+
+impl Identity {
+    pub(crate) fn of(context: &Context, spec: EffectSpec) -> Self {
+        let payload_hash = document::fingerprint(&spec.payload);
+        let hash = document::fingerprint(&json!([
+            context.client_id(), spec.platform, spec.account_id, spec.action_type, payload_hash, spec.dedupe,
+        ]));
+        let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
+        Self { spec, hash, payload_hash, idempotency_key }
+    }
+
+    pub(crate) fn call_timeout(&self) -> TimeDelta {
+        TimeDelta::from_std(self.spec.call_timeout()).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+impl Parts {
+    /// Adds another record's parts after this one's.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+        self.events.extend(other.events);
+        self.rare.extend(other.rare);
+        self.audits.extend(other.audits);
+    }
+}
+
+/// Record 1: `queued`, `preflight_passed` with the stored verdict.
+pub(crate) fn plan_parts(context: &Context, identity: &Identity, step_key: &str, id: ActionId) -> Parts {
+    let policy_hash = document::fingerprint(&Value::from(ALLOW_ALL));
+    let verdict = json!({"allowed": true, "rule": "allow_all", "policy_hash": policy_hash});
+    let parts = Parts::default().rare(json!({
+        "op": "plan", "action_id": id, "intent_id": IntentId::new(context.clock()), "intent_key": identity.hash,
+        "client_id": context.client_id(), "run_id": context.run_id(), "step_key": step_key, "spec": identity.spec,
+        "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
+        "policy_hash": policy_hash, "verdict": verdict, "epoch": context.session.claim.epoch,
+    }));
+    let parts = transition(parts, context, identity, id, ActionState::Queued, &Value::Null);
+    transition(parts, context, identity, id, ActionState::PreflightPassed, &json!({"verdict": verdict}))
+}
+
+/// Record 2: `identity_verified`, `attempted`; once it is durable the call may be made.
+pub(crate) fn attempt_parts(context: &Context, identity: &Identity, id: ActionId, deadline: DateTime<Utc>) -> Parts {
+    let attempt_id = attempt_id(context);
+    let parts = Parts::default().rare(json!({
+        "op": "attempt", "action_id": id, "attempt_id": attempt_id, "epoch": context.session.claim.epoch,
+        "call_deadline": deadline, "client_id": context.client_id(), "account_id": identity.spec.account_id,
+    }));
+    let parts = transition(parts, context, identity, id, ActionState::IdentityVerified, &Value::Null);
+    let detail = json!({"attempt_id": attempt_id, "call_deadline": deadline});
+    transition(parts, context, identity, id, ActionState::Attempted, &detail)
+}
+
+/// The same action's call is sent again; the state stays.
+pub(crate) fn resend_parts(context: &Context, identity: &Identity, id: ActionId, deadline: DateTime<Utc>) -> Parts {
+    let attempt_id = attempt_id(context);
+    let part = json!({
+        "op": "resend", "action_id": id, "attempt_id": attempt_id, "epoch": context.session.claim.epoch,
+        "call_deadline": deadline,
+    });
+    let detail = json!({"attempt_id": attempt_id, "call_deadline": deadline, "resend": true});
+    transition(Parts::default().rare(part), context, identity, id, ActionState::Attempted, &detail)
+}
+
+/// Any later move, with what is known about it.
+pub(crate) fn move_parts(context: &Context, identity: &Identity, id: ActionId, to: ActionState, detail: &Value) -> Parts {
+    let mut part = json!({"op": "move", "action_id": id, "state": to.as_str()});
+    if let (Value::Object(part), Value::Object(detail)) = (&mut part, detail) {
+        part.extend(detail.clone());
+    }
+    transition(Parts::default().rare(part), context, identity, id, to, detail)
+}
+
+/// One event and one audit row for one transition.
+fn transition(parts: Parts, context: &Context, identity: &Identity, id: ActionId, to: ActionState, detail: &Value) -> Parts {
+    let spec = &identity.spec;
+    let data = json!({
+        "action_id": id, "action_type": spec.action_type, "platform": spec.platform, "account_id": spec.account_id,
+        "lane": spec.lane.as_str(), "status": to.as_str(), "idempotency_key": identity.idempotency_key,
+        "payload_hash": identity.payload_hash, "detail": without_receipt(detail),
+    });
+    let (kind, severity) = match to {
+        ActionState::Attempted => (name::ACTION_ATTEMPTED, Severity::Info),
+        ActionState::ConfirmedSuccess => (name::ACTION_VERIFIED, Severity::Info),
+        ActionState::ConfirmedFailed | ActionState::Unknown => (name::ACTION_VERIFIED, Severity::Warn),
+        ActionState::Blocked => (name::ACTION_MOVED, Severity::Warn),
+        _ => (name::ACTION_MOVED, Severity::Info),
+    };
+    let mut parts = parts.event(kind, severity, &data);
+    parts.audits.push(audit(context, id, "fermata", to.as_str(), &data));
+    parts
+}
+
+/// One audit row.
+pub(crate) fn audit(context: &Context, id: ActionId, actor: &str, phase: &str, body: &Value) -> Value {
+    json!({
+        "client_id": context.client_id(), "run_id": context.run_id(), "action_id": id, "actor": actor,
+        "phase": phase, "body": body,
+    })
+}
+
+/// Events and audit hold pointers, not content (S-082): the receipt is in the action's row.
+fn without_receipt(detail: &Value) -> Value {
+    let mut detail = detail.clone();
+    if let Value::Object(fields) = &mut detail {
+        fields.remove("receipt");
+    }
+    detail
+}
+
+fn attempt_id(context: &Context) -> Uuid {
+    uuid_at(context.clock().now())
+}

@@ -1,0 +1,160 @@
+//! The engine as its surfaces and its host process see it: one handle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::artifact::Artifacts;
+use crate::clock::Clock;
+use crate::id::uuid_at;
+use crate::node::{self, Host, Node, NodeOptions, Wakes};
+use crate::store::writer::{Commit, Committed, Writer};
+use crate::store::{Store, StoreError};
+use crate::workflow::Registry;
+
+/// How an engine is opened.
+#[derive(Debug)]
+pub struct EngineOptions {
+    /// The database, as a login that may take the roles of the schema.
+    pub database_url: String,
+    /// The most connections in each pool.
+    pub max_connections: u32,
+    /// Connections of the group writer.
+    pub writer_connections: usize,
+    /// Accept a server that loses acknowledged work.
+    pub allow_unsafe_durability: bool,
+    /// How far clocks and carriers may be off when the absence of an effect is judged.
+    pub call_skew: Duration,
+    /// Where artifacts are.
+    pub artifacts: Artifacts,
+    /// The workflows of this installation.
+    pub registry: Registry,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl EngineOptions {
+    /// The usual options for a database, a folder and workflows.
+    pub fn new(database_url: impl Into<String>, artifacts: Artifacts, registry: Registry) -> Self {
+        Self {
+            database_url: database_url.into(),
+            max_connections: 10,
+            writer_connections: 2,
+            allow_unsafe_durability: false,
+            call_skew: Duration::from_secs(5),
+            artifacts,
+            registry,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// An open engine. Cheap to clone; submits and answers, and, once [`Engine::work`] was called,
+/// carries runs.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: Arc<Host>,
+    node: Mutex<Option<Node>>,
+    tasks: Mutex<JoinSet<()>>,
+    tokens: crate::access::TokenCache,
+}
+
+impl Engine {
+    /// Connects, checks schema and settings, and starts the writer.
+    pub async fn open(options: EngineOptions) -> Result<Self, StoreError> {
+        let store = Store::connect(&options.database_url, options.max_connections).await?;
+        store.check_schema().await?;
+        if !options.allow_unsafe_durability {
+            store.check_durability().await?;
+        }
+        let clock = options.clock;
+        clock.follow(store.now().await?);
+        let wakes = Arc::new(Wakes::new(uuid_at(clock.now())));
+        let committed: Committed = {
+            let wakes = Arc::clone(&wakes);
+            Arc::new(move |commit: Commit| {
+                if commit.ready {
+                    wakes.ready();
+                }
+            })
+        };
+        let mut tasks = JoinSet::new();
+        let writer = Writer::start(&store, &clock, options.writer_connections.max(1), &committed, &mut tasks);
+        {
+            let (wakes, store, clock) = (Arc::clone(&wakes), store.clone(), clock.clone());
+            tasks.spawn(async move { wakes.tell_others(&store, &clock).await });
+        }
+        let host = Host::new(clock, store, writer, options.registry, options.artifacts, wakes, options.call_skew);
+        let inner = Inner {
+            host: Arc::new(host),
+            node: Mutex::new(None),
+            tasks: Mutex::new(tasks),
+            tokens: crate::access::TokenCache::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Registers as a node and carries runs until [`Engine::close`].
+    pub async fn work(&self, options: NodeOptions) -> Result<(), StoreError> {
+        let node = node::start(Arc::clone(&self.inner.host), options).await?;
+        *self.inner.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node);
+        Ok(())
+    }
+
+    /// Hands runs back, lets the writer finish, and closes all connections, within `patience`.
+    pub async fn close(&self, patience: Duration) {
+        let node = self.inner.node.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(node) = node {
+            node.drain(patience).await;
+        }
+        self.inner.host.writer.stop();
+        let mut tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        // The lanes end by themselves once their queue is empty; the rest is only cut off.
+        let lanes = async { while tasks.len() > 1 && tasks.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(patience, lanes).await);
+        tasks.shutdown().await;
+        self.inner.host.store.close().await;
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.store().ping().await
+    }
+
+    /// The workflows of this installation.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.host.registry
+    }
+
+    /// The database's time, as this process knows it.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.host.clock
+    }
+
+    /// The artifacts of this installation.
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.inner.host.artifacts
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.host.store
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inner.host.writer
+    }
+
+    pub(crate) fn tokens(&self) -> &crate::access::TokenCache {
+        &self.inner.tokens
+    }
+
+    /// Something was delivered: whoever waits may go on.
+    pub(crate) fn wake_up(&self) {
+        self.inner.host.wakes.delivered();
+    }
+}

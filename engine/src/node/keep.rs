@@ -1,0 +1,138 @@
+//! The node's lease: registration, renewal, the lock that dies with the process, and hints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{Host, NodeOptions};
+use crate::id::NodeId;
+use crate::run::Lease;
+use crate::store::StoreError;
+use crate::store::node::NodeRow;
+use crate::telemetry;
+use crate::workflow::session::Exit;
+
+/// The pause before a lost registration is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A registration: the listener holds the session lock for as long as it is connected.
+pub(crate) struct Registration {
+    listener: PgListener,
+    lease: Lease,
+}
+
+/// Registers this process as a fresh node.
+pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Registration, StoreError> {
+    host.clock.follow(host.store.now().await?);
+    let row = NodeRow {
+        id: NodeId::new(&host.clock),
+        role: options.role.clone(),
+        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        lease: options.lease,
+    };
+    let asked = host.clock.monotonic();
+    let listener = host.store.listen(&row).await?;
+    info!(node = %row.id, "node {} is registered", row.id);
+    Ok(Registration { listener, lease: Lease::new(row.id, asked, options.lease) })
+}
+
+/// Keeps the node registered; a node that was taken for dead gives up its runs and comes back
+/// under a new id.
+pub(crate) async fn keep(
+    host: Arc<Host>,
+    options: NodeOptions,
+    first: Registration,
+    tell: watch::Sender<Option<Lease>>,
+) {
+    let mut registration = first;
+    loop {
+        let lease = registration.lease.clone();
+        tell.send_replace(Some(lease.clone()));
+        tokio::select! {
+            () = renew(&host, &lease, options.lease) => {}
+            () = hear(&host, &mut registration.listener) => {}
+            () = pass_mail(&host, &lease) => {}
+        }
+        lease.lose();
+        tell.send_replace(None);
+        telemetry::lease_lost();
+        warn!(node = %lease.node(), "node {} has lost its lease, its runs move on", lease.node());
+        for session in host.sessions() {
+            session.lose();
+        }
+        // Whoever it was taken from may not even know yet; leaving early moves its runs now.
+        if let Err(error) = host.store.expire(lease.node()).await {
+            warn!(error = %error, "node {} could not sign off", lease.node());
+        }
+        registration = loop {
+            host.clock.wait(AGAIN).await;
+            match register(&host, &options).await {
+                Ok(registration) => break registration,
+                Err(error) => warn!(error = %error, "the node cannot register, will try again"),
+            }
+        };
+    }
+}
+
+/// Renews by thirds; returns when the lease is lost.
+async fn renew(host: &Host, lease: &Lease, length: Duration) {
+    loop {
+        host.clock.wait(length / 3).await;
+        let asked = host.clock.monotonic();
+        if !lease.holds(asked) {
+            return;
+        }
+        match tokio::time::timeout(length / 3, host.store.renew(lease.node(), length)).await {
+            Ok(Ok(true)) => lease.renewed(asked, length),
+            Ok(Ok(false)) => return,
+            Ok(Err(error)) => warn!(error = %error, "the lease could not be renewed, will try again"),
+            Err(_) => warn!("the database did not renew the lease in time, will try again"),
+        }
+    }
+}
+
+/// Passes hints of other nodes on; returns when the connection, and with it the lock, is gone.
+async fn hear(host: &Host, listener: &mut PgListener) {
+    loop {
+        match listener.try_recv().await {
+            Ok(Some(notification)) => {
+                if notification.payload() != host.wakes.origin.simple().to_string() {
+                    host.wakes.heard();
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                warn!(error = %error, "the listener's connection broke");
+                return;
+            }
+        }
+    }
+}
+
+/// Tells runs in memory that something was delivered to them.
+async fn pass_mail(host: &Host, lease: &Lease) {
+    loop {
+        host.wakes.mail().await;
+        match host.store.inboxes(lease.node()).await {
+            Ok(rows) => {
+                for (run, inbox, cancel) in rows {
+                    if let Some(session) = host.session(crate::id::RunId(run)) {
+                        session.arrived(inbox, cancel);
+                    }
+                }
+            }
+            Err(error) => warn!(error = %error, "mail cannot be read, the next record will tell"),
+        }
+        host.clock.wait(Duration::from_millis(5)).await;
+    }
+}
+
+impl crate::workflow::session::Session {
+    /// The lease is gone: whatever the code does next, nothing of it is written.
+    pub(crate) fn lose(&self) {
+        self.leave_now(Exit::Lost);
+    }
+}

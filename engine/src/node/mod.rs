@@ -1,0 +1,152 @@
+//! A node: a process that holds a lease and carries runs (design, section 4, "Death of a node").
+//!
+//! Owns registration, renewal, hints between nodes, timers, and taking over from the dead. All of
+//! it is reconcilers: woken by a signal and by the clock, the same after a crash. Read [`Host`],
+//! what every run on this node shares, and [`start`].
+
+mod keep;
+mod reconcile;
+mod wakes;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::info;
+
+pub(crate) use wakes::Wakes;
+
+use crate::artifact::Artifacts;
+use crate::clock::Clock;
+use crate::id::RunId;
+use crate::queue;
+use crate::store::writer::Writer;
+use crate::store::{Store, StoreError};
+use crate::workflow::Registry;
+use crate::workflow::session::Session;
+
+/// Claimed runs that may wait for the worker to take them: it takes each at once.
+const DELIVERIES: usize = 64;
+
+/// What all runs of one node share.
+pub(crate) struct Host {
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) writer: Writer,
+    pub(crate) registry: Registry,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) wakes: Arc<Wakes>,
+    /// How far clocks and carriers may be off when a call's absence is judged.
+    pub(crate) call_skew: Duration,
+    running: Mutex<HashMap<RunId, Arc<Session>>>,
+}
+
+/// How a node works.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The most runs in memory at once.
+    pub slots: usize,
+    /// How long the node's word is good without renewal.
+    pub lease: Duration,
+    /// The node's role, for people.
+    pub role: String,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { slots: 1_024, lease: Duration::from_secs(10), role: "worker".into() }
+    }
+}
+
+impl Host {
+    pub(crate) fn new(
+        clock: Clock,
+        store: Store,
+        writer: Writer,
+        registry: Registry,
+        artifacts: Artifacts,
+        wakes: Arc<Wakes>,
+        call_skew: Duration,
+    ) -> Self {
+        Self { clock, store, writer, registry, artifacts, wakes, call_skew, running: Mutex::default() }
+    }
+
+    /// The kill switch that stops this account, if one is on.
+    pub(crate) async fn kill_switch(&self, client: &str, account: &str) -> Result<Option<String>, StoreError> {
+        self.store.kill_switch(client, account).await
+    }
+
+    /// A delivery begins.
+    pub(crate) fn enter(&self, session: &Arc<Session>) {
+        self.running().insert(session.claim.run, Arc::clone(session));
+    }
+
+    /// A delivery ends. A newer one of the same run stays.
+    pub(crate) fn exit(&self, session: &Arc<Session>) {
+        let mut running = self.running();
+        if running.get(&session.claim.run).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            running.remove(&session.claim.run);
+        }
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.running().values().cloned().collect()
+    }
+
+    fn session(&self, run: RunId) -> Option<Arc<Session>> {
+        self.running().get(&run).cloned()
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Session>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A working node; ends when told to drain.
+pub(crate) struct Node {
+    host: Arc<Host>,
+    tasks: JoinSet<()>,
+    worker: tokio::task::JoinHandle<()>,
+    lease: watch::Receiver<Option<crate::run::Lease>>,
+}
+
+/// Starts claiming and carrying runs. Returns once the node is registered.
+pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node, StoreError> {
+    let slots = Arc::new(Semaphore::new(options.slots));
+    let (tell, lease) = watch::channel(None);
+    let (send, deliveries) = mpsc::channel(DELIVERIES);
+    let first = keep::register(&host, &options).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep::keep(Arc::clone(&host), options.clone(), first, tell));
+    tasks.spawn(reconcile::timers(Arc::clone(&host)));
+    tasks.spawn(reconcile::reap(Arc::clone(&host), options.lease));
+    tasks.spawn(reconcile::upkeep(Arc::clone(&host)));
+    tasks.spawn(queue::claim_forever(Arc::clone(&host), slots, lease.clone(), send));
+    let worker = tokio::spawn(queue::work(Arc::clone(&host), deliveries));
+    Ok(Node { host, tasks, worker, lease })
+}
+
+impl Node {
+    /// Hands the node's runs back and ends within `patience`; what is not done by then is taken
+    /// over by others when the lease ends.
+    pub(crate) async fn drain(mut self, patience: Duration) {
+        self.host.wakes.drain();
+        for session in self.host.sessions() {
+            session.hand_back();
+        }
+        let drained = tokio::time::timeout(patience, &mut self.worker).await;
+        if drained.is_err() {
+            info!("not all runs could be handed back in time; others take them over");
+            self.worker.abort();
+        }
+        self.tasks.shutdown().await;
+        let node = self.lease.borrow().as_ref().map(crate::run::Lease::node);
+        if let (Ok(_), Some(node)) = (drained, node)
+            && let Err(error) = self.host.store.leave(node).await
+        {
+            info!(error = %error, "the node could not sign off");
+        }
+    }
+}

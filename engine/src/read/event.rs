@@ -1,0 +1,145 @@
+//! Events as they leave us: the attribute names of CloudEvents 1.0.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::event::{Cursor, Severity};
+use crate::id::{EventId, RunId};
+
+/// Who the events are from, as CloudEvents wants it: with `id` it is unique.
+const SOURCE: &str = "/fermata";
+
+/// An event as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventFacts {
+    /// Its place in the stream.
+    pub cursor: Cursor,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// Whose it is.
+    pub client_id: String,
+    /// The command that it is about.
+    pub run: Option<RunId>,
+    /// Its name.
+    pub kind: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What happened, by type.
+    pub data: Value,
+}
+
+/// An event in the shape of CloudEvents 1.0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub struct EventView {
+    /// `1.0`.
+    pub specversion: String,
+    /// Unique for ever; the same event has the same id wherever it is read.
+    pub id: EventId,
+    /// Who it is from.
+    pub source: String,
+    /// Its name, such as `status.changed`.
+    pub r#type: String,
+    /// When it happened.
+    pub time: DateTime<Utc>,
+    /// The command that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `application/json`.
+    pub datacontenttype: String,
+    /// Where the schema of `data` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataschema: Option<String>,
+    /// Its place in the stream: reading goes on behind it.
+    pub cursor: Cursor,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Whose it is.
+    pub clientid: String,
+    /// What happened, by type.
+    pub data: Value,
+}
+
+/// Some events, and where to go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EventList")]
+pub struct EventPage {
+    /// The events, in the order of the stream. May be empty although there is more: the filter
+    /// skipped what was looked at.
+    pub items: Vec<EventView>,
+    /// Where the next page begins; `null` at the head of the stream. Each event's own `cursor`
+    /// stays good for coming back later.
+    pub next_cursor: Option<Cursor>,
+}
+
+impl From<EventFacts> for EventView {
+    fn from(event: EventFacts) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id: EventId(event_id(event.at, event.cursor)),
+            source: SOURCE.to_owned(),
+            r#type: event.kind,
+            time: event.at,
+            subject: event.run.map(|run| run.to_string()),
+            datacontenttype: "application/json".to_owned(),
+            dataschema: None,
+            cursor: event.cursor,
+            severity: event.severity,
+            clientid: event.client_id,
+            data: event.data,
+        }
+    }
+}
+
+/// An id in the shape of UUID version 7, made of nothing but time and place: 48 bits of
+/// milliseconds, 12 of the epoch, 62 of the position.
+fn event_id(at: DateTime<Utc>, cursor: Cursor) -> Uuid {
+    let millis = u128::try_from(at.timestamp_millis()).unwrap_or(0) & ((1 << 48) - 1);
+    let epoch = u128::from(cursor.epoch) & 0xFFF;
+    let position = u128::try_from(cursor.position).unwrap_or(0) & ((1 << 62) - 1);
+    Uuid::from_u128((millis << 80) | (7 << 76) | (epoch << 64) | (2 << 62) | position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn facts(position: i64) -> EventFacts {
+        EventFacts {
+            cursor: Cursor::at(position),
+            at: DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(),
+            client_id: "acme".into(),
+            run: Some(RunId(Uuid::from_u128(1))),
+            kind: "status.changed".into(),
+            severity: Severity::Info,
+            data: json!({"from": null, "to": "QUEUED"}),
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_version_7_uuid_of_the_events_time_and_differs_by_position() {
+        let id = EventView::from(facts(9)).id.0;
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_700_000_000);
+        assert_eq!(id, EventView::from(facts(9)).id.0);
+        assert!(id < EventView::from(facts(10)).id.0);
+    }
+
+    #[test]
+    fn an_event_has_the_attribute_names_of_cloudevents() {
+        let event = serde_json::to_value(EventView::from(facts(9))).unwrap();
+        let names: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "clientid", "cursor", "data", "datacontenttype", "id", "severity", "source", "specversion",
+                "subject", "time", "type"
+            ]
+        );
+        assert_eq!(serde_json::from_value::<EventView>(event).unwrap(), EventView::from(facts(9)));
+    }
+}

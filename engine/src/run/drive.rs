@@ -1,0 +1,302 @@
+//! One delivery of one run, from claim to end, suspension or loss.
+//!
+//! The workflow's code is polled here and nowhere else, inside of an apalis worker's call.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{error, info, warn};
+
+use super::Lease;
+use crate::document;
+use crate::event::{Severity, name};
+use crate::id::GateId;
+use crate::node::Host;
+use crate::step::Replay;
+use crate::store::queue::Claim;
+use crate::store::record::{Kind, Outcome};
+use crate::telemetry;
+use crate::wait::{GateKind, GateRequest, Reason};
+use crate::workflow::session::{Exit, Parts, Session, Standing};
+use crate::workflow::{Context, Failure, gate_parts};
+
+/// The longest pause after a panic before the run is delivered again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// A claimed run on its way to a worker, with the slot that it takes.
+pub(crate) struct Delivery {
+    pub(crate) claim: Claim,
+    pub(crate) lease: Lease,
+    pub(crate) slot: OwnedSemaphorePermit,
+}
+
+type Body<'a> = Pin<Box<dyn Future<Output = Result<Result<Value, Failure>, Box<dyn Any + Send>>> + Send + 'a>>;
+
+/// What ended the polling of the code.
+enum Ended {
+    /// The code returned.
+    Code(Result<Value, Failure>),
+    /// The code panicked.
+    Panic(String),
+    /// Somebody must leave.
+    Exit(Exit),
+    /// Only waits are left.
+    Idle { due: Option<DateTime<Utc>>, reason: Reason },
+    /// The command's deadline has passed.
+    Deadline,
+}
+
+/// Carries a run on as far as it goes.
+#[tracing::instrument(name = "engine.run.drive", skip_all,
+    fields(run.id = %delivery.claim.run, trace_id = %delivery.claim.trace_id, epoch = delivery.claim.epoch))]
+pub(crate) async fn drive(host: Arc<Host>, delivery: Delivery) {
+    let Delivery { claim, lease, slot } = delivery;
+    let session = Arc::new(Session::new(claim, lease, Arc::clone(&host)));
+    host.enter(&session);
+    let how = carry(&session).await;
+    host.exit(&session);
+    telemetry::delivered(how);
+    drop(slot);
+}
+
+async fn carry(session: &Arc<Session>) -> &'static str {
+    if let Err(error) = read_history(session).await {
+        warn!(error = %error, "the record of run {} cannot be read, it is given back", session.claim.run);
+        return give_back(session, "the record cannot be read").await;
+    }
+    let host = Arc::clone(&session.host);
+    let Some(workflow) = host.registry.get(&session.claim.kind) else {
+        return give_back(session, "the workflow is not hosted here").await;
+    };
+    if session.cancelled() && session.state().unsettled.is_empty() {
+        return cancelled(session).await;
+    }
+    let context = Context::new(Arc::clone(session));
+    let running = workflow.run(context, session.claim.input.clone());
+    let mut body: Body<'_> = Box::pin(AssertUnwindSafe(running).catch_unwind());
+    let ended = follow(session, &mut body).await;
+    drop(body);
+    conclude(session, ended).await
+}
+
+async fn read_history(session: &Session) -> Result<(), crate::store::StoreError> {
+    let claim = &session.claim;
+    if claim.seq == 0 && claim.inbox == 0 && claim.deliveries <= 1 {
+        return Ok(());
+    }
+    let history = session.host.store.history(claim.run, claim.generation).await?;
+    let mut state = session.state();
+    state.has_children = history.steps.iter().any(|row| row.kind == crate::step::Kind::Child);
+    state.replay = Replay::new(history.steps);
+    state.unsettled = history.actions.iter().filter(|action| action.unsettled()).map(|action| action.id).collect();
+    state.actions = history.actions.into_iter().map(|action| (action.id, action)).collect();
+    state.mailbox.refresh(history.mailbox);
+    Ok(())
+}
+
+/// Polls the code until it ends or has nothing left to do.
+async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
+    let mut late = false;
+    loop {
+        let deadline = session.claim.deadline.filter(|_| !late);
+        let standing = {
+            let polled = std::future::poll_fn(|cx| match body.as_mut().poll(cx) {
+                Poll::Ready(Ok(result)) => Poll::Ready(Err(Ended::Code(result))),
+                Poll::Ready(Err(panic)) => Poll::Ready(Err(Ended::Panic(words(&*panic)))),
+                Poll::Pending => match session.standing(cx.waker()) {
+                    Standing::Busy => Poll::Pending,
+                    standing => Poll::Ready(Ok(standing)),
+                },
+            });
+            tokio::select! {
+                biased;
+                polled = polled => polled,
+                () = until(session, deadline) => {
+                    late = true;
+                    Ok(Standing::Busy)
+                }
+            }
+        };
+        // An action in flight is settled before a deadline ends the run.
+        let overdue = late && session.state().unsettled.is_empty();
+        match standing {
+            Err(ended) => return ended,
+            Ok(Standing::Exit(exit)) => return Ended::Exit(exit),
+            Ok(_) if overdue => return Ended::Deadline,
+            Ok(Standing::Idle { due, reason }) => return Ended::Idle { due, reason },
+            Ok(Standing::Mail) => {
+                if let Err(error) = read_mail(session).await {
+                    return Ended::Exit(Exit::GiveBack(error.to_string()));
+                }
+            }
+            Ok(Standing::Busy) => {}
+        }
+    }
+}
+
+async fn until(session: &Session, deadline: Option<DateTime<Utc>>) {
+    match deadline {
+        Some(deadline) => session.clock().wait_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn read_mail(session: &Session) -> Result<(), crate::store::StoreError> {
+    let inbox = session.inbox();
+    let rows = session.host.store.mailbox(session.claim.run, session.claim.generation).await?;
+    session.state().mailbox.refresh(rows);
+    session.mailbox_read(inbox);
+    Ok(())
+}
+
+async fn conclude(session: &Arc<Session>, ended: Ended) -> &'static str {
+    match ended {
+        Ended::Code(result) => {
+            let finished = session.state().replay.finish();
+            match (finished, result) {
+                (Err(mismatch), _) => park(session, "replay_mismatch", json!(mismatch)).await,
+                (Ok(()), Ok(output)) => match document::check(&output) {
+                    Ok(()) => finish(session, "SUCCEEDED", &output).await,
+                    Err(error) => finish(session, "FAILED", &json!(Failure::new("output_unstorable", error.to_string()))).await,
+                },
+                (Ok(()), Err(failure)) => finish(session, "FAILED", &json!(failure)).await,
+            }
+        }
+        Ended::Panic(why) => {
+            error!(error = why, "the code of run {} panicked: {why}", session.claim.run);
+            let pause = Duration::from_secs(1).saturating_mul(1 << session.claim.deliveries.clamp(0, 10)).min(LONGEST_BACKOFF);
+            let due = session.clock().now() + TimeDelta::from_std(pause).unwrap_or_default();
+            suspend(session, Some(due), Reason::Backoff, Parts::default()).await
+        }
+        Ended::Idle { due, reason } => suspend(session, due, reason, Parts::default()).await,
+        Ended::Deadline => {
+            finish(session, "FAILED", &json!(Failure::new("deadline_exceeded", "the command's deadline has passed"))).await
+        }
+        Ended::Exit(Exit::Lost) => {
+            info!("the lease of run {} is not ours any more", session.claim.run);
+            "lost"
+        }
+        Ended::Exit(Exit::GiveBack(why)) => give_back(session, &why).await,
+        Ended::Exit(Exit::Cancelled) => cancelled(session).await,
+        Ended::Exit(Exit::Park(mismatch)) => park(session, "replay_mismatch", json!(mismatch)).await,
+        Ended::Exit(exit @ (Exit::Renewed | Exit::HandBack)) => {
+            let event = json!({"from": "RUNNING", "to": "QUEUED"});
+            let parts = Parts::default().event(name::STATUS_CHANGED, Severity::Info, &event);
+            let how = if exit == Exit::Renewed { "renewed" } else { "handed_back" };
+            written(session, session.record(Kind::HandBack, parts), how).await
+        }
+    }
+}
+
+async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, parts: Parts) -> &'static str {
+    let due = match (due, session.claim.deadline) {
+        (Some(due), Some(deadline)) => Some(due.min(deadline)),
+        (due, deadline) => due.or(deadline),
+    };
+    let to = match reason {
+        Reason::Approval | Reason::Takeover => "HUMAN_REQUIRED",
+        _ => "WAITING",
+    };
+    let data = json!({"from": "RUNNING", "to": to, "wait_reason": reason.as_str(), "due": due});
+    let mut record = session.record(Kind::Suspend, parts.event(name::STATUS_CHANGED, Severity::Info, &data));
+    record.due = due;
+    record.word = Some(reason.as_str());
+    let how = written(session, record, "suspended").await;
+    if let Some(due) = due {
+        session.host.wakes.timer(due);
+    }
+    how
+}
+
+async fn finish(session: &Session, status: &'static str, body: &Value) -> &'static str {
+    if status != "SUCCEEDED" && session.state().has_children {
+        cancel_children(session).await;
+    }
+    let from = if session.cancelled() { "CANCELLING" } else { "RUNNING" };
+    let severity = if status == "FAILED" { Severity::Error } else { Severity::Info };
+    let mut data = json!({"from": from, "to": status});
+    if let (Value::Object(data), Some(code)) = (&mut data, body.get("code").filter(|_| status != "SUCCEEDED")) {
+        data.insert("code".into(), code.clone());
+    }
+    let mut record = session.record(Kind::Finish, Parts::default().event(name::STATUS_CHANGED, severity, &data));
+    record.word = Some(status);
+    record.body = Some(document::raw(body));
+    record.parent = session.claim.parent;
+    let how = match status {
+        "SUCCEEDED" => "succeeded",
+        "FAILED" => "failed",
+        _ => "cancelled",
+    };
+    written(session, record, how).await
+}
+
+async fn cancelled(session: &Session) -> &'static str {
+    let effects: Vec<_> = {
+        let state = session.state();
+        let done = state.actions.values().filter(|action| action.fulfilled());
+        done.map(|action| json!({"action_id": action.id, "step": action.step_key, "receipt": action.receipt})).collect()
+    };
+    let failure = Failure::new("cancelled", "the command was cancelled").with_details(json!({"effects_done": effects}));
+    finish(session, "CANCELLED", &json!(failure)).await
+}
+
+async fn cancel_children(session: &Session) {
+    let store = &session.host.store;
+    let children = match store.open_children(session.claim.run).await {
+        Ok(children) => children,
+        Err(error) => {
+            warn!(error = %error, "the children of run {} cannot be listed", session.claim.run);
+            return;
+        }
+    };
+    for child in children {
+        let done = store.cancel_run(child, &session.claim.client, "fermata", "its parent has ended").await;
+        if let Err(error) = done {
+            warn!(error = %error, "child {child} of run {} cannot be cancelled", session.claim.run);
+        }
+    }
+    session.host.wakes.ready();
+}
+
+/// Puts a run away for a person: its code and its record do not agree.
+async fn park(session: &Session, reason: &str, shown: Value) -> &'static str {
+    warn!(error_code = reason, "run {} is parked: {shown}", session.claim.run);
+    let request = GateRequest { kind: GateKind::Takeover, reason: reason.into(), shown, expires_in: None };
+    let parts = gate_parts(session, GateId::new(session.clock()), "@parked", &request, None);
+    suspend(session, None, Reason::Takeover, parts).await
+}
+
+async fn written(session: &Session, record: crate::store::record::Record, how: &'static str) -> &'static str {
+    match session.send(record).await {
+        Outcome::Applied { .. } | Outcome::Replayed => how,
+        Outcome::Fenced => "lost",
+        other => give_back(session, &format!("{other:?}")).await,
+    }
+}
+
+/// Gives a run back without a record. Another delivery replays what is recorded.
+async fn give_back(session: &Session, why: &str) -> &'static str {
+    warn!(error = why, "run {} is given back: {why}", session.claim.run);
+    match session.host.store.release(session.claim.run, session.claim.epoch).await {
+        Ok(_) => session.host.wakes.ready(),
+        // The reaper takes it once this node's lease has ended.
+        Err(error) => error!(error = %error, "run {} cannot be given back", session.claim.run),
+    }
+    "given_back"
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".into())
+}

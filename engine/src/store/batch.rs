@@ -1,0 +1,166 @@
+//! Folding and shaping: from records to the typed arrays of one statement. Pure.
+
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::document::Raw;
+use super::record::{Kind, Record};
+
+/// Whether `later` may join `earlier` in one row change: both only advance the same run, in order.
+pub(crate) fn folds(earlier: &Record, later: &Record) -> bool {
+    earlier.run == later.run
+        && earlier.kind == Kind::Advance
+        && later.kind == Kind::Advance
+        && earlier.epoch == later.epoch
+        && earlier.next == later.seq
+        && earlier.rare.is_empty()
+        && later.rare.is_empty()
+}
+
+/// Joins `later` to `earlier`; see [`folds`].
+pub(crate) fn fold(earlier: &mut Record, later: Record) {
+    earlier.next = later.next;
+    earlier.inbox = later.inbox;
+    earlier.steps.extend(later.steps);
+    earlier.events.extend(later.events);
+    earlier.audits.extend(later.audits);
+}
+
+/// The arrays of `fermata.write`, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    pub(crate) ids: Vec<Uuid>,
+    pub(crate) clients: Vec<String>,
+    pub(crate) kinds: Vec<i16>,
+    pub(crate) epochs: Vec<i32>,
+    pub(crate) seqs: Vec<i32>,
+    pub(crate) nexts: Vec<i32>,
+    pub(crate) inboxes: Vec<i32>,
+    pub(crate) dues: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    pub(crate) words: Vec<Option<&'static str>>,
+    pub(crate) bodies: Vec<Option<Json<Raw>>>,
+    pub(crate) steps: StepColumns,
+    pub(crate) events: EventColumns,
+    /// Rows to lock in order first: only when a record touches another row than its own.
+    pub(crate) locks: Option<Vec<Uuid>>,
+    pub(crate) rare: Option<Json<Value>>,
+    pub(crate) audits: Option<Json<Value>>,
+}
+
+/// The arrays of checkpoints.
+#[derive(Debug, Default)]
+pub(crate) struct StepColumns {
+    pub(crate) ords: Vec<i32>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) attempts: Vec<i16>,
+    pub(crate) kinds: Vec<i16>,
+    pub(crate) besides: Vec<bool>,
+    pub(crate) hashes: Vec<String>,
+    pub(crate) outputs: Vec<Option<Json<Raw>>>,
+    pub(crate) errors: Vec<Option<Json<Raw>>>,
+    pub(crate) started: Vec<chrono::DateTime<chrono::Utc>>,
+}
+
+/// The arrays of events.
+#[derive(Debug, Default)]
+pub(crate) struct EventColumns {
+    pub(crate) ords: Vec<i32>,
+    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) severities: Vec<i16>,
+    pub(crate) datas: Vec<Json<Raw>>,
+}
+
+impl Columns {
+    /// Shapes records that are sorted by run, at most one per run.
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut columns = Self::default();
+        let (mut rare, mut audits, mut locks) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, record) in records.iter().enumerate() {
+            let ord = i32::try_from(n + 1).unwrap_or(i32::MAX);
+            columns.push(record);
+            columns.steps.push(ord, record);
+            columns.events.push(ord, record);
+            rare.extend(record.rare.iter().map(|part| numbered(part, ord)));
+            audits.extend(record.audits.iter().map(|row| numbered(row, ord)));
+            if !record.rare.is_empty() || record.parent.is_some() {
+                locks.extend(record.parent.map(|parent| parent.0));
+                locks.push(record.run.0);
+            }
+        }
+        if !locks.is_empty() {
+            // All of them, not only those: a lock taken outside of the order could wait in a circle.
+            locks.extend(records.iter().map(|record| record.run.0));
+            columns.locks = Some(locks);
+        }
+        columns.rare = sorted_by_intent(rare).map(Json);
+        columns.audits = (!audits.is_empty()).then(|| Json(Value::Array(audits)));
+        columns
+    }
+
+    fn push(&mut self, record: &Record) {
+        self.ids.push(record.run.0);
+        self.clients.push(record.client.to_string());
+        self.kinds.push(match record.kind {
+            Kind::Advance => 0,
+            Kind::Suspend => 1,
+            Kind::HandBack => 2,
+            Kind::Finish => 3,
+        });
+        self.epochs.push(record.epoch);
+        self.seqs.push(record.seq);
+        self.nexts.push(record.next);
+        self.inboxes.push(record.inbox);
+        self.dues.push(record.due);
+        self.words.push(record.word);
+        self.bodies.push(record.body.clone().map(Json));
+    }
+}
+
+impl StepColumns {
+    fn push(&mut self, ord: i32, record: &Record) {
+        for step in &record.steps {
+            self.ords.push(ord);
+            self.keys.push(step.key.clone());
+            self.attempts.push(i16::try_from(step.attempt).unwrap_or(i16::MAX));
+            self.kinds.push(step.kind);
+            self.besides.push(step.beside);
+            self.hashes.push(step.input_hash.clone());
+            self.outputs.push(step.output.clone().map(Json));
+            self.errors.push(step.error.clone().map(Json));
+            self.started.push(step.started_at);
+        }
+    }
+}
+
+impl EventColumns {
+    fn push(&mut self, ord: i32, record: &Record) {
+        for event in &record.events {
+            self.ords.push(ord);
+            self.kinds.push(event.kind);
+            self.severities.push(event.severity as i16);
+            self.datas.push(Json(event.data.clone()));
+        }
+    }
+}
+
+fn numbered(part: &Value, ord: i32) -> Value {
+    let mut part = part.clone();
+    if let Value::Object(fields) = &mut part {
+        fields.insert("ord".into(), ord.into());
+    }
+    part
+}
+
+/// Intents are locked in the order of their keys, so that two batches never wait in a circle.
+fn sorted_by_intent(mut rare: Vec<Value>) -> Option<Value> {
+    if rare.is_empty() {
+        return None;
+    }
+    rare.sort_by(|one, two| intent_key(one).cmp(intent_key(two)));
+    Some(Value::Array(rare))
+}
+
+fn intent_key(part: &Value) -> &str {
+    part.get("intent_key").and_then(Value::as_str).unwrap_or_default()
+}

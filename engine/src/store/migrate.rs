@@ -1,0 +1,71 @@
+//! Schema and roles. Forward only; one at a time; safe to run again.
+
+use sqlx::migrate::Migrator;
+use sqlx::{Connection, Executor};
+
+use super::{Role, Store, StoreError};
+
+/// Every migration, embedded. Tests make their databases from it.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// Roles belong to the whole cluster, so their making is guarded by a cluster-wide lock; a role
+/// that another database's migration just made is no error.
+const ROLES: &str = "
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['fermata_writer', 'fermata_reader'] loop
+        if not exists (select 1 from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin nosuperuser nobypassrls', name);
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end if;
+        if not pg_has_role(current_user, name, 'member') then
+            execute format('grant %I to current_user', name);
+        end if;
+    end loop;
+end $$";
+
+/// How many days of partitions exist ahead.
+pub(crate) const PARTITION_DAYS: i32 = 7;
+
+/// Makes roles and schema in the database of `url`, and says which version it now has.
+pub async fn migrate(url: &str) -> Result<i64, StoreError> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    connection.execute(ROLES).await.map_err(|error| {
+        StoreError::Schema(format!("the login may not make the roles fermata_writer and fermata_reader: {error}"))
+    })?;
+    MIGRATOR.run(&mut connection).await.map_err(|error| StoreError::Schema(error.to_string()))?;
+    connection.close().await?;
+    Ok(newest())
+}
+
+/// The version that this program needs.
+pub(crate) fn newest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+impl Store {
+    /// Refuses a schema that is not the one of this program.
+    pub(crate) async fn check_schema(&self) -> Result<(), StoreError> {
+        let mut owner = self.dedicated(Role::Owner).await?;
+        let found: Option<i64> = sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&mut owner)
+            .await
+            .map_err(|_| StoreError::Schema("there is none yet".into()))?;
+        match found {
+            Some(version) if version == newest() => Ok(()),
+            Some(version) => Err(StoreError::Schema(format!("it has version {version}, this program needs {}", newest()))),
+            None => Err(StoreError::Schema("there is none yet".into())),
+        }
+    }
+
+    /// Makes the partitions of the coming days.
+    pub(crate) async fn make_partitions(&self) -> Result<i32, StoreError> {
+        let mut owner = self.dedicated(Role::Owner).await?;
+        Ok(sqlx::query_scalar("select fermata.make_partitions($1)").bind(PARTITION_DAYS).fetch_one(&mut owner).await?)
+    }
+}

@@ -1,0 +1,176 @@
+//! SQL's one address. One file per table or per path; the rest of the engine speaks in records.
+//!
+//! Owns connections, roles, batches and rows. Does not decide anything: what a record means is
+//! decided in `run/`, `step/`, `effect/`. Read [`record::Record`] and [`writer::Writer`] first.
+
+pub(crate) mod access;
+pub(crate) mod batch;
+pub(crate) mod history;
+pub(crate) mod migrate;
+pub(crate) mod node;
+pub(crate) mod outside;
+pub(crate) mod queue;
+pub(crate) mod read;
+pub(crate) mod record;
+pub(crate) mod writer;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, Executor};
+
+pub use migrate::{MIGRATOR, migrate};
+
+/// How long a caller waits for a free connection before it is told that the database is busy.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What went wrong between us and Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Postgres could not be reached, or the connection broke.
+    #[error("the database cannot be reached; check that it runs and that DATABASE_URL names it")]
+    Unreachable(#[source] sqlx::Error),
+    /// Postgres refused a statement.
+    #[error("the database refused a statement: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// The schema is missing, older, or newer than this program.
+    #[error("the schema does not fit this program: {0}; run `fermata migrate`")]
+    Schema(String),
+    /// A setting of the server would lose acknowledged work.
+    #[error("the database runs with {setting}={value}, which loses acknowledged work; set it to {wanted}, or set ALLOW_UNSAFE_DURABILITY=true to accept that")]
+    Unsafe {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// More is waiting than the node can take (`MAX_QUEUED`).
+    #[error("this node has more work than it can take; try again in a moment")]
+    Busy,
+    /// The writer has stopped: the process is ending.
+    #[error("this node is shutting down; send the request again")]
+    Stopped,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) if !is_connection_code(database.code().as_deref()) => {
+                Self::Refused(error)
+            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. } => Self::Refused(error),
+            _ => Self::Unreachable(error),
+        }
+    }
+}
+
+/// Whether an SQLSTATE means that the connection or the server is going away.
+fn is_connection_code(code: Option<&str>) -> bool {
+    code.is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code.starts_with("53"))
+}
+
+/// The roles that connections take on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The group writer, the queue, and what acts from outside.
+    Writer,
+    /// Everything that answers a request, under row-level security.
+    Reader,
+    /// The owner of the schema: migrations and partitions.
+    Owner,
+}
+
+/// Connections to one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    options: PgConnectOptions,
+    /// Short statements as the writer role: claims, signals, decisions, leases.
+    pub(crate) direct: PgPool,
+    /// Reads that answer requests.
+    pub(crate) reads: PgPool,
+}
+
+impl Store {
+    /// Connects with at most `max` connections in each of the two pools.
+    pub(crate) async fn connect(url: &str, max: u32) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)?.application_name("fermata");
+        let direct = pool(&options, Role::Writer, max).await?;
+        let reads = pool(&options, Role::Reader, max).await?;
+        Ok(Self { options, direct, reads })
+    }
+
+    /// A connection outside of the pools, for the writer's lanes and the listener.
+    pub(crate) async fn dedicated(&self, role: Role) -> Result<PgConnection, StoreError> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        take_role(&mut connection, role).await?;
+        Ok(connection)
+    }
+
+    /// The database's clock.
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?)
+    }
+
+    /// Refuses settings that lose acknowledged work (design, section 4).
+    pub(crate) async fn check_durability(&self) -> Result<(), StoreError> {
+        for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+            let value: String = sqlx::query_scalar("select current_setting($1)")
+                .bind(setting)
+                .fetch_one(&self.direct)
+                .await?;
+            if value == "off" {
+                return Err(StoreError::Unsafe { setting, value, wanted: "on" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether Postgres answers.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.direct.execute("select 1").await?;
+        Ok(())
+    }
+
+    /// Ends all pooled connections.
+    pub(crate) async fn close(&self) {
+        self.direct.close().await;
+        self.reads.close().await;
+    }
+}
+
+async fn pool(options: &PgConnectOptions, role: Role, max: u32) -> Result<PgPool, StoreError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                take_role(connection, role).await.map_err(|error| match error {
+                    StoreError::Unreachable(error) | StoreError::Refused(error) => error,
+                    other => sqlx::Error::Configuration(Box::new(other)),
+                })
+            })
+        })
+        .connect_with(options.clone())
+        .await?;
+    Ok(pool)
+}
+
+async fn take_role(connection: &mut PgConnection, role: Role) -> Result<(), StoreError> {
+    let statements = match role {
+        // JIT compiles each batch when a sequential scan is priced out (writer.md, pitfall 2).
+        Role::Writer => "set role fermata_writer; set jit = off; set enable_seqscan = off",
+        Role::Reader => "set role fermata_reader; set jit = off; set statement_timeout = '10s'",
+        Role::Owner => "set jit = off",
+    };
+    connection.execute(statements).await?;
+    Ok(())
+}

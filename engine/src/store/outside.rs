@@ -1,0 +1,128 @@
+//! What arrives from outside a lease: signals, decisions, cancel, resume.
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::types::Json;
+
+use super::{Store, StoreError};
+use crate::id::{GateId, RunId, SignalId};
+use crate::read::GateView;
+use crate::run::{Decision, NewSignal};
+
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Applied,
+    Replayed,
+    Ended,
+    Missing,
+}
+
+/// What became of a resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    Done,
+    NotWaiting,
+    Ended,
+    Missing,
+}
+
+impl Store {
+    /// The client that a run belongs to. For the engine's own checks, never for an answer.
+    pub(crate) async fn client_of(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar("select client_id from fermata.run where id = $1")
+            .bind(run.0)
+            .fetch_optional(&self.direct)
+            .await?)
+    }
+
+    pub(crate) async fn send_signal(
+        &self,
+        id: SignalId,
+        run: RunId,
+        client: &str,
+        signal: &NewSignal,
+        actor: &str,
+    ) -> Result<Sent, StoreError> {
+        let word: String = sqlx::query_scalar("select fermata.send_signal(now(), $1, $2, $3, $4, $5, $6)")
+            .bind(id.0)
+            .bind(run.0)
+            .bind(client)
+            .bind(&signal.name)
+            .bind(Json(&signal.payload))
+            .bind(actor)
+            .fetch_one(&self.direct)
+            .await?;
+        Ok(match word.as_str() {
+            "applied" => Sent::Applied,
+            "replayed" => Sent::Replayed,
+            "ended" => Sent::Ended,
+            _ => Sent::Missing,
+        })
+    }
+
+    pub(crate) async fn cancel_run(&self, run: RunId, client: &str, actor: &str, why: &str) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar("select fermata.cancel_run(now(), $1, $2, $3, $4)")
+            .bind(run.0)
+            .bind(client)
+            .bind(actor)
+            .bind(why)
+            .fetch_one(&self.direct)
+            .await?)
+    }
+
+    pub(crate) async fn resume_run(
+        &self,
+        run: RunId,
+        client: &str,
+        actor: &str,
+        comment: Option<&str>,
+        outputs: &Value,
+    ) -> Result<Resumed, StoreError> {
+        let word: String = sqlx::query_scalar("select fermata.resume_run(now(), $1, $2, $3, $4, $5)")
+            .bind(run.0)
+            .bind(client)
+            .bind(actor)
+            .bind(comment)
+            .bind(Json(outputs))
+            .fetch_one(&self.direct)
+            .await?;
+        Ok(match word.as_str() {
+            "resumed" => Resumed::Done,
+            "not_waiting" => Resumed::NotWaiting,
+            "ended" => Resumed::Ended,
+            _ => Resumed::Missing,
+        })
+    }
+
+    /// Decides a gate; `None` when the client has no such gate, else whether this call decided it.
+    pub(crate) async fn decide_gate(
+        &self,
+        gate: GateId,
+        client: &str,
+        actor: &str,
+        decision: &Decision,
+    ) -> Result<Option<(bool, GateView)>, StoreError> {
+        let row = sqlx::query("select * from fermata.decide_gate(now(), $1, $2, $3, $4, $5, $6)")
+            .bind(gate.0)
+            .bind(client)
+            .bind(if decision.approve { "approved" } else { "rejected" })
+            .bind(actor)
+            .bind(decision.comment.as_deref())
+            .bind(Json(&decision.outputs))
+            .fetch_optional(&self.direct)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let view: Json<GateView> = row.try_get("gate_row")?;
+        Ok(Some((row.try_get("decided")?, view.0)))
+    }
+
+    /// The children of a run that have not ended.
+    pub(crate) async fn open_children(&self, run: RunId) -> Result<Vec<RunId>, StoreError> {
+        let ids: Vec<uuid::Uuid> = sqlx::query_scalar("select id from fermata.live where parent_id = $1 order by id")
+            .bind(run.0)
+            .fetch_all(&self.direct)
+            .await?;
+        Ok(ids.into_iter().map(RunId).collect())
+    }
+}

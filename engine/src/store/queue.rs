@@ -1,0 +1,103 @@
+//! Claim, wake, reap: how runs get to nodes and away from dead ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::postgres::types::PgInterval;
+
+use super::{Store, StoreError};
+use crate::id::{NodeId, RunId};
+
+/// A run, claimed: everything about it that never changes while it is held.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) run: RunId,
+    pub(crate) client: Arc<str>,
+    pub(crate) epoch: i32,
+    pub(crate) seq: i32,
+    pub(crate) generation: i32,
+    pub(crate) inbox: i32,
+    pub(crate) deliveries: i16,
+    pub(crate) cancel: bool,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    pub(crate) parent: Option<RunId>,
+    pub(crate) workflow: String,
+    pub(crate) kind: String,
+    pub(crate) input: Value,
+    pub(crate) account_id: Option<String>,
+    pub(crate) trace_id: String,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// What a claim asks for.
+#[derive(Debug)]
+pub(crate) struct Want<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) slots: usize,
+    /// `name@version` of what this node hosts.
+    pub(crate) hosted: &'a [String],
+    /// The last client served, so that the next claim begins after it.
+    pub(crate) after: &'a str,
+    pub(crate) max_deliveries: i32,
+}
+
+impl Store {
+    /// Claims up to `slots` ready runs, in turns between clients.
+    pub(crate) async fn claim(&self, want: &Want<'_>) -> Result<Vec<Claim>, StoreError> {
+        let rows = sqlx::query("select * from fermata.claim(now(), $1, $2, $3, $4, $5)")
+            .bind(want.node.0)
+            .bind(i32::try_from(want.slots).unwrap_or(i32::MAX))
+            .bind(want.hosted)
+            .bind(want.after)
+            .bind(want.max_deliveries)
+            .fetch_all(&self.direct)
+            .await?;
+        rows.iter().map(|row| Ok(claim(row)?)).collect()
+    }
+
+    /// Readies up to `most` runs whose time has come; answers how many, and when to come again.
+    pub(crate) async fn wake(&self, most: i32) -> Result<(i32, Option<DateTime<Utc>>), StoreError> {
+        let row = sqlx::query("select * from fermata.wake(now(), $1)").bind(most).fetch_one(&self.direct).await?;
+        Ok((row.try_get("woken")?, row.try_get("next_due")?))
+    }
+
+    /// Takes the runs of nodes that are provably gone; answers how many nodes and runs.
+    pub(crate) async fn reap(&self, early: bool, lease: Duration) -> Result<(i32, i32), StoreError> {
+        let lease = PgInterval {
+            months: 0,
+            days: 0,
+            microseconds: i64::try_from(lease.as_micros()).unwrap_or(i64::MAX),
+        };
+        let row = sqlx::query("select * from fermata.reap(now(), $1, $2)")
+            .bind(early)
+            .bind(lease)
+            .fetch_one(&self.direct)
+            .await?;
+        Ok((row.try_get("nodes")?, row.try_get("runs")?))
+    }
+}
+
+fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
+    Ok(Claim {
+        run: RunId(row.try_get("id")?),
+        client: row.try_get::<String, _>("client_id")?.into(),
+        epoch: row.try_get("epoch")?,
+        seq: row.try_get("seq")?,
+        generation: row.try_get("generation")?,
+        inbox: row.try_get("inbox")?,
+        deliveries: row.try_get("deliveries")?,
+        cancel: row.try_get("cancel")?,
+        deadline: row.try_get("deadline")?,
+        parent: row.try_get::<Option<uuid::Uuid>, _>("parent_id")?.map(RunId),
+        workflow: row.try_get("workflow")?,
+        kind: row.try_get("kind")?,
+        input: row.try_get("input")?,
+        account_id: row.try_get("account_id")?,
+        trace_id: row.try_get("trace_id")?,
+        created_at: row.try_get("created_at")?,
+    })
+}

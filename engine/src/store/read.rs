@@ -1,0 +1,236 @@
+//! Reads that answer requests: as the reader role, under row-level security, one transaction each.
+//!
+//! The client is set inside the transaction, so that a pooled connection cannot carry it on. Each
+//! transaction runs in a task of its own: a request that is given up cannot cancel it half-way.
+
+mod query;
+mod row;
+
+use std::panic::resume_unwind;
+use std::pin::Pin;
+
+use sqlx::PgConnection;
+
+use super::{Store, StoreError};
+use crate::event::Cursor;
+use crate::id::{ArtifactId, GateId, RunId};
+use crate::read::{
+    ActionFilter, ActionView, ArtifactFilter, ArtifactView, CommandFilter, CommandView, EventFilter, EventView,
+    GateFilter, GateView, Page, StepView,
+};
+
+/// What happens inside a read transaction.
+type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+
+const BEGIN: &str = "begin isolation level repeatable read read only";
+
+impl StoreError {
+    /// Whether the statement ran into its time limit.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Refused(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57014"))
+    }
+}
+
+impl Store {
+    /// Runs `work` on one snapshot of what `client` may see.
+    async fn snapshot<T, F>(&self, client: &str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        let (pool, client) = (self.reads.clone(), client.to_owned());
+        let task = tokio::spawn(async move {
+            let mut transaction = pool.begin_with(BEGIN).await?;
+            sqlx::query("select set_config('fermata.client', $1, true)")
+                .bind(client)
+                .execute(&mut *transaction)
+                .await?;
+            let answer = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(answer)
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::Stopped),
+        }
+    }
+
+    pub(crate) async fn command(
+        &self,
+        client: &str,
+        id: RunId,
+        most: i64,
+    ) -> Result<Option<CommandView>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                let Some(found) = query::command(id).build().fetch_optional(&mut *on).await? else { return Ok(None) };
+                let mut command = row::command(&found)?;
+                let changes = query::lifecycle(id, most).build().fetch_all(&mut *on).await?;
+                command.lifecycle = changes.iter().rev().map(row::lifecycle).collect::<Result<_, _>>()?;
+                Ok(Some(command))
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn command_status(&self, client: &str, id: RunId) -> Result<Option<String>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                sqlx::query_scalar("select status from fermata.command where id = $1")
+                    .bind(id.0)
+                    .fetch_optional(on)
+                    .await
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn commands(
+        &self,
+        client: &str,
+        filter: &CommandFilter,
+        page: Page,
+    ) -> Result<Vec<CommandView>, StoreError> {
+        let mut query = query::commands(client, filter, page);
+        self.snapshot(client, move |on| {
+            Box::pin(async move { query.build().fetch_all(on).await?.iter().map(row::command).collect() })
+        })
+        .await
+    }
+
+    /// `None` when the client has no such run.
+    pub(crate) async fn steps(
+        &self,
+        client: &str,
+        run: RunId,
+        page: Page,
+    ) -> Result<Option<Vec<StepView>>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                if !exists(on, Some(run)).await? {
+                    return Ok(None);
+                }
+                let rows = query::steps(run, page).build().fetch_all(on).await?;
+                rows.iter().map(row::step).collect::<Result<_, _>>().map(Some)
+            })
+        })
+        .await
+    }
+
+    /// `None` when the client has no such run.
+    pub(crate) async fn actions(
+        &self,
+        client: &str,
+        filter: &ActionFilter,
+        page: Page,
+    ) -> Result<Option<Vec<ActionView>>, StoreError> {
+        let (mut query, run) = (query::actions(client, filter, page), filter.run);
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                if !exists(on, run).await? {
+                    return Ok(None);
+                }
+                let rows = query.build().fetch_all(on).await?;
+                rows.iter().map(row::action).collect::<Result<_, _>>().map(Some)
+            })
+        })
+        .await
+    }
+
+    /// `None` when the client has no such run.
+    pub(crate) async fn gates(
+        &self,
+        client: &str,
+        filter: &GateFilter,
+        page: Page,
+    ) -> Result<Option<Vec<GateView>>, StoreError> {
+        let (mut query, run) = (query::gates(client, filter, page), filter.run);
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                if !exists(on, run).await? {
+                    return Ok(None);
+                }
+                let rows = query.build().fetch_all(on).await?;
+                rows.iter().map(row::gate).collect::<Result<_, _>>().map(Some)
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn gate(&self, client: &str, id: GateId) -> Result<Option<GateView>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                query::gate(id).build().fetch_optional(on).await?.as_ref().map(row::gate).transpose()
+            })
+        })
+        .await
+    }
+
+    /// `None` when the client has no such run.
+    pub(crate) async fn artifacts(
+        &self,
+        client: &str,
+        filter: &ArtifactFilter,
+        page: Page,
+    ) -> Result<Option<Vec<ArtifactView>>, StoreError> {
+        let (mut query, run) = (query::artifacts(client, filter, page), filter.run);
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                if !exists(on, run).await? {
+                    return Ok(None);
+                }
+                let rows = query.build().fetch_all(on).await?;
+                rows.iter().map(row::artifact).collect::<Result<_, _>>().map(Some)
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn artifact(&self, client: &str, id: ArtifactId) -> Result<Option<ArtifactView>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                query::artifact(id).build().fetch_optional(on).await?.as_ref().map(row::artifact).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Events behind `span.0` up to `span.1`; `None` when the client has no such run.
+    pub(crate) async fn events(
+        &self,
+        client: &str,
+        filter: &EventFilter,
+        span: (i64, i64),
+        most: u32,
+    ) -> Result<Option<Vec<EventView>>, StoreError> {
+        let (mut query, run) = (query::events(client, filter, span, most), filter.run);
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                if !exists(on, run).await? {
+                    return Ok(None);
+                }
+                let rows = query.build().fetch_all(on).await?;
+                rows.iter().map(row::event).collect::<Result<_, _>>().map(Some)
+            })
+        })
+        .await
+    }
+
+    /// How far back and ahead the stream reaches: numbers only, the same for every client.
+    pub(crate) async fn stream_bounds(&self) -> Result<(Cursor, Cursor), StoreError> {
+        let (oldest, head): (Option<i64>, i64) = sqlx::query_as(
+            "select (select e.position - 1 from fermata.event e order by e.position limit 1), p.event
+             from fermata.position p",
+        )
+        .fetch_one(&self.direct)
+        .await?;
+        Ok((Cursor::at(oldest.unwrap_or(head)), Cursor::at(head)))
+    }
+}
+
+/// Whether the client sees that run; without one there is nothing to miss.
+async fn exists(on: &mut PgConnection, run: Option<RunId>) -> Result<bool, sqlx::Error> {
+    let Some(run) = run else { return Ok(true) };
+    sqlx::query_scalar("select exists (select 1 from fermata.run where id = $1)").bind(run.0).fetch_one(on).await
+}

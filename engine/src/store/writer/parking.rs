@@ -1,0 +1,137 @@
+//! Where records wait for a lane, and which of them a lane may take.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{AtomicBool, AtomicUsize, HashSet, Item, LEAST_SHARE, MAX_BATCH, MAX_BATCH_BYTES, MAX_QUEUED, Ordering};
+use super::{SPLIT_FROM, StoreError, VecDeque};
+use crate::id::RunId;
+
+/// The queue in front of the lanes. Bounded by [`MAX_QUEUED`].
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    notify: Notify,
+    stopping: AtomicBool,
+    /// Lanes that wait for work.
+    idle: AtomicUsize,
+    lanes: usize,
+}
+
+struct Inner {
+    items: VecDeque<Item>,
+    /// Runs with a record in flight on some lane: their next records wait, so that one run's
+    /// records are committed in order whatever lane takes them.
+    in_flight: HashSet<RunId>,
+}
+
+impl Queue {
+    pub(super) fn new(lanes: usize) -> Self {
+        Self {
+            inner: Mutex::new(Inner { items: VecDeque::new(), in_flight: HashSet::new() }),
+            notify: Notify::new(),
+            stopping: AtomicBool::new(false),
+            idle: AtomicUsize::new(0),
+            lanes,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock, so a poisoned queue is still whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, item: Item) -> Result<(), StoreError> {
+        if self.stopped() {
+            return Err(StoreError::Stopped);
+        }
+        {
+            let mut inner = self.inner();
+            if inner.items.len() >= MAX_QUEUED {
+                return Err(StoreError::Busy);
+            }
+            inner.items.push_back(item);
+        }
+        self.notify.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work; `false` once there is none and none will come.
+    pub(super) async fn wait(&self) -> bool {
+        loop {
+            let notified = self.notify.notified();
+            if self.has_work() {
+                return true;
+            }
+            if self.stopped() {
+                return false;
+            }
+            self.idle.fetch_add(1, Ordering::Relaxed);
+            notified.await;
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let inner = self.inner();
+        inner.items.iter().take(MAX_BATCH).any(|item| item.run().is_none_or(|run| !inner.in_flight.contains(&run)))
+    }
+
+    /// Takes a lane's share: everything, or half of a long queue when another lane is idle.
+    pub(super) fn take(&self) -> Vec<Item> {
+        let mut inner = self.inner();
+        let queued = inner.items.len();
+        let shared = queued >= SPLIT_FROM && self.lanes > 1 && self.idle.load(Ordering::Relaxed) > 0;
+        let share = if shared { (queued / 2).max(LEAST_SHARE) } else { queued }.min(MAX_BATCH);
+        let mut taken = Vec::with_capacity(share);
+        let mut bytes = 0;
+        let mut passed = VecDeque::new();
+        let mut mine = HashSet::new();
+        while taken.len() < share && (bytes < MAX_BATCH_BYTES || taken.is_empty()) {
+            let Some(item) = inner.items.pop_front() else { break };
+            bytes += item.bytes();
+            match item.run() {
+                Some(run) if !mine.contains(&run) && inner.in_flight.contains(&run) => passed.push_back(item),
+                Some(run) => {
+                    mine.insert(run);
+                    taken.push(item);
+                }
+                None => taken.push(item),
+            }
+        }
+        while let Some(item) = passed.pop_back() {
+            inner.items.push_front(item);
+        }
+        inner.in_flight.extend(mine);
+        let more = !inner.items.is_empty();
+        drop(inner);
+        if more {
+            self.notify.notify_one();
+        }
+        taken
+    }
+
+    /// The runs' records are settled: their next ones may go.
+    pub(super) fn release(&self, runs: &[RunId]) {
+        let waiting = {
+            let mut inner = self.inner();
+            for run in runs {
+                inner.in_flight.remove(run);
+            }
+            !inner.items.is_empty()
+        };
+        if waiting {
+            self.notify.notify_one();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.notify.notify_waiters();
+        self.notify.notify_one();
+    }
+
+    pub(super) fn stopped(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

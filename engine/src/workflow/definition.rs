@@ -1,0 +1,95 @@
+//! What a workflow is, typed for its author and erased for the engine.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{Context, Failure};
+
+/// Named, versioned code that may be called again from its start at any time: every step whose
+/// checkpoint exists returns it instead of running.
+///
+/// The code between steps must be deterministic: time, random numbers and ids come from the
+/// [`Context`], and everything that touches the outside is a step or an effect.
+pub trait Workflow: Send + Sync + 'static {
+    /// What a command of this type carries; unknown fields should be denied.
+    type Input: DeserializeOwned + JsonSchema + Send + 'static;
+    /// What the run ends with.
+    type Output: Serialize + Send + 'static;
+
+    /// The command type, such as `flow.run`. Never changes once a run was accepted.
+    const NAME: &'static str;
+    /// Raised when recorded runs could no longer be replayed by the new code.
+    const VERSION: &'static str;
+
+    /// Refuses an input that its type accepts but that makes no sense, before it is queued.
+    ///
+    /// Pure: the same input is always judged the same.
+    fn check(&self, _input: &Self::Input) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Carries out one run.
+    fn run(
+        &self,
+        context: Context,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// The outcome of an erased workflow.
+pub(crate) type Ending = Result<Value, Failure>;
+
+/// A workflow without its types, as the registry holds it.
+pub(crate) trait DynWorkflow: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn version(&self) -> &'static str;
+    fn input_schema(&self) -> Schema;
+    fn check(&self, input: &Value) -> Result<(), Failure>;
+    fn run<'a>(
+        &'a self,
+        context: Context,
+        input: Value,
+    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
+}
+
+impl<W: Workflow> DynWorkflow for W {
+    fn name(&self) -> &'static str {
+        W::NAME
+    }
+
+    fn version(&self) -> &'static str {
+        W::VERSION
+    }
+
+    fn input_schema(&self) -> Schema {
+        schemars::schema_for!(W::Input)
+    }
+
+    fn check(&self, input: &Value) -> Result<(), Failure> {
+        Workflow::check(self, &typed::<W>(input)?)
+    }
+
+    fn run<'a>(
+        &'a self,
+        context: Context,
+        input: Value,
+    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>> {
+        Box::pin(async move {
+            let output = Workflow::run(self, context, typed::<W>(&input)?).await?;
+            serde_json::to_value(output).map_err(|error| {
+                Failure::new("output_not_json", format!("the output is not JSON: {error}"))
+            })
+        })
+    }
+}
+
+fn typed<W: Workflow>(input: &Value) -> Result<W::Input, Failure> {
+    W::Input::deserialize(input)
+        .map_err(|error| Failure::new("input_invalid", format!("the payload does not fit: {error}")))
+}

@@ -1,0 +1,25 @@
+//! Workflows: named, versioned code whose runs survive a crash.
+//!
+//! Owns what an author writes against: [`Workflow`], [`Context`], [`Failure`], [`RetryPolicy`].
+//! Knows nothing of SQL, queues or HTTP. Read [`Workflow`] and [`Context`] first; to add a
+//! workflow, implement the trait and add one line to a [`Registry`].
+
+mod branch;
+mod context;
+mod definition;
+mod failure;
+mod registry;
+mod retry;
+pub(crate) mod session;
+mod step;
+
+pub use branch::{Branch, ChildHandle};
+pub use context::Context;
+pub(crate) use context::gate_parts;
+pub(crate) use definition::DynWorkflow;
+pub use definition::Workflow;
+pub use failure::{Failure, StepError};
+pub use registry::Registry;
+pub use retry::RetryPolicy;
+pub use step::StepBuilder;
+pub(crate) use step::{FailedAttempt, failure_parts};

@@ -1,0 +1,425 @@
+//! One delivery of one run, as its context and its driver share it.
+//!
+//! Owns the order of records, the way out, and what is in flight. The way out is never an error
+//! that a workflow could swallow: whoever must leave sets [`Exit`] and never wakes again.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, RwLock};
+use tracing::error;
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::effect::ActionRow;
+use crate::event::{Severity, name};
+use crate::id::ActionId;
+use crate::node::Host;
+use crate::run::Lease;
+use crate::step::{Begun, Kind, Mismatch, Replay};
+use crate::store::queue::Claim;
+use crate::store::record::{self, EventRow, Outcome, Record, StepRow};
+use crate::wait::{Mailbox, Reason, Wait};
+
+/// Why a delivery ends before the workflow's code does.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Exit {
+    /// The lease is not ours any more: nothing may be written.
+    Lost,
+    /// A record could not be written; the run is given back as it is.
+    GiveBack(String),
+    /// The node drains.
+    HandBack,
+    /// The run was cancelled.
+    Cancelled,
+    /// The code and the record do not agree, or the step limit was reached.
+    Park(Mismatch),
+    /// `continue_as_new` was recorded.
+    Renewed,
+}
+
+/// Everything about one delivery that its context, its steps and its driver share.
+pub(crate) struct Session {
+    pub(crate) claim: Claim,
+    pub(crate) lease: Lease,
+    pub(crate) host: Arc<Host>,
+    state: Mutex<State>,
+    /// Something arrived, or a wait may be over.
+    pub(crate) mail: Notify,
+    /// Records that may be refused go alone, so that a refusal leaves no gap behind it.
+    alone: RwLock<()>,
+}
+
+pub(crate) struct State {
+    pub(crate) replay: Replay,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) actions: HashMap<ActionId, ActionRow>,
+    /// Actions of this run that may have happened and are not settled.
+    pub(crate) unsettled: HashSet<ActionId>,
+    pub(crate) has_children: bool,
+    seq: i32,
+    /// How much of the inbox the mailbox shows, and how much there is.
+    inbox_read: i32,
+    inbox: i32,
+    cancel: bool,
+    draining: bool,
+    waits: HashMap<u64, Wait>,
+    next_wait: u64,
+    active: usize,
+    pending: Parts,
+    exit: Option<Exit>,
+    driver: Option<Waker>,
+}
+
+/// Parts of a record on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) steps: Vec<StepRow>,
+    pub(crate) events: Vec<EventRow>,
+    pub(crate) rare: Vec<Value>,
+    pub(crate) audits: Vec<Value>,
+}
+
+impl Parts {
+    fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.events.is_empty() && self.rare.is_empty() && self.audits.is_empty()
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.steps.append(&mut other.steps);
+        self.events.append(&mut other.events);
+        self.rare.append(&mut other.rare);
+        self.audits.append(&mut other.audits);
+    }
+
+    /// Adds an event.
+    pub(crate) fn event(mut self, kind: &'static str, severity: Severity, data: &Value) -> Self {
+        self.events.push(EventRow { kind, severity, data: crate::document::raw(data) });
+        self
+    }
+
+    /// Adds a rare part.
+    pub(crate) fn rare(mut self, part: Value) -> Self {
+        self.rare.push(part);
+        self
+    }
+
+    /// Adds a checkpoint with its event.
+    pub(crate) fn step(mut self, row: StepRow) -> Self {
+        let data = json!({"key": row.key, "attempt": row.attempt});
+        self.steps.push(row);
+        self.event(name::STEP_SUCCEEDED, Severity::Info, &data)
+    }
+}
+
+/// A step or wait in progress; ends when dropped.
+pub(crate) struct Flight<'a> {
+    session: &'a Session,
+    name: String,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.session.state().replay.end(&self.name);
+    }
+}
+
+/// Work that keeps the run in memory: a body that runs, a record on its way.
+pub(crate) struct Active<'a>(&'a Session);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.state().active -= 1;
+    }
+}
+
+struct Waiting<'a>(&'a Session, u64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waits.remove(&self.1);
+    }
+}
+
+/// What the driver finds when the workflow's code has nothing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Standing {
+    /// Somebody must leave.
+    Exit(Exit),
+    /// Something arrived that the mailbox does not show yet.
+    Mail,
+    /// Only waits are left: the run can be put away until then.
+    Idle { due: Option<DateTime<Utc>>, reason: Reason },
+    /// A body runs or a record is on its way.
+    Busy,
+}
+
+impl Session {
+    pub(crate) fn new(claim: Claim, lease: Lease, host: Arc<Host>) -> Self {
+        let state = State {
+            replay: Replay::default(),
+            mailbox: Mailbox::default(),
+            actions: HashMap::new(),
+            unsettled: HashSet::new(),
+            has_children: false,
+            seq: claim.seq,
+            inbox_read: claim.inbox,
+            inbox: claim.inbox,
+            cancel: claim.cancel,
+            draining: false,
+            waits: HashMap::new(),
+            next_wait: 0,
+            active: 0,
+            pending: Parts::default(),
+            exit: None,
+            driver: None,
+        };
+        Self { claim, lease, host, state: Mutex::new(state), mail: Notify::new(), alone: RwLock::new(()) }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.host.clock
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A workflow's panic happens outside of this lock, so what it guards is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The code calls a step; leaves when the record does not agree.
+    pub(crate) async fn begin(
+        &self,
+        name: &str,
+        explicit: Option<&str>,
+        kind: Kind,
+        input_hash: &str,
+    ) -> Result<(Begun, Flight<'_>), Failure> {
+        let begun = self.state().replay.begin(name, explicit, kind, input_hash);
+        match begun {
+            Ok(begun) => Ok((begun, Flight { session: self, name: name.to_owned() })),
+            Err(Mismatch::Ambiguous { name }) => Err(Failure::new(
+                "ambiguous_step",
+                format!("the step `{name}` is in flight already: steps side by side need explicit keys"),
+            )),
+            Err(mismatch) => match self.leave(Exit::Park(mismatch)).await {},
+        }
+    }
+
+    /// Keeps the run in memory until the guard is dropped.
+    pub(crate) fn active(&self) -> Active<'_> {
+        self.state().active += 1;
+        Active(self)
+    }
+
+    /// Leaves the delivery: the driver ends it, and this never returns.
+    pub(crate) async fn leave(&self, exit: Exit) -> Infallible {
+        self.leave_now(exit);
+        std::future::pending().await
+    }
+
+    /// Tells the driver to end the delivery, from outside of the workflow's code.
+    pub(crate) fn leave_now(&self, exit: Exit) {
+        let mut state = self.state();
+        state.exit.get_or_insert(exit);
+        if let Some(driver) = state.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// The node drains: the run goes back at its next quiet moment.
+    pub(crate) fn hand_back(&self) {
+        let mut state = self.state();
+        state.draining = true;
+        if let Some(driver) = state.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Waits until something arrives or `due`; the run may be put away meanwhile, and then the
+    /// code after this call never runs in this delivery.
+    pub(crate) async fn wait(&self, wait: Wait) {
+        let arrived = self.mail.notified();
+        let _waiting = {
+            let mut state = self.state();
+            let id = state.next_wait;
+            state.next_wait += 1;
+            state.waits.insert(id, wait);
+            Waiting(self, id)
+        };
+        match wait.due {
+            None => arrived.await,
+            Some(due) => {
+                tokio::select! {
+                    () = arrived => {}
+                    () = self.clock().wait_until(due) => {}
+                }
+            }
+        }
+    }
+
+    /// Lets parts ride with the run's next record.
+    pub(crate) fn ride(&self, parts: Parts) {
+        self.state().pending.append(parts);
+    }
+
+    /// Writes parts, and everything that was to ride, as one record; returns when it is durable.
+    pub(crate) async fn write(&self, parts: Parts) {
+        let _active = self.active();
+        let _shared = self.alone.read().await;
+        let record = self.record(record::Kind::Advance, parts);
+        match self.send(record).await {
+            Outcome::Applied { .. } | Outcome::Replayed => self.leave_if_told().await,
+            other => match self.leave(unwritten(other)).await {},
+        }
+    }
+
+    /// Writes a record that the database may refuse for a reason, such as a held intent.
+    pub(crate) async fn write_or_conflict(&self, parts: Parts) -> Result<(), Value> {
+        let _active = self.active();
+        let _exclusive = self.alone.write().await;
+        if !self.state().pending.is_empty() {
+            let record = self.record(record::Kind::Advance, Parts::default());
+            match self.send(record).await {
+                Outcome::Applied { .. } | Outcome::Replayed => {}
+                other => match self.leave(unwritten(other)).await {},
+            }
+        }
+        let record = self.record(record::Kind::Advance, parts);
+        let seq = record.seq;
+        match self.send(record).await {
+            Outcome::Applied { .. } | Outcome::Replayed => Ok(()),
+            Outcome::Conflict(why) => {
+                self.state().seq = seq;
+                Err(why)
+            }
+            other => match self.leave(unwritten(other)).await {},
+        }
+    }
+
+    /// A checkpoint is where a cancelled run ends and a draining node lets go, unless an action
+    /// is in flight.
+    async fn leave_if_told(&self) {
+        let exit = {
+            let state = self.state();
+            match (state.unsettled.is_empty(), state.cancel, state.draining) {
+                (true, true, _) => Some(Exit::Cancelled),
+                (true, false, true) => Some(Exit::HandBack),
+                _ => None,
+            }
+        };
+        if let Some(exit) = exit {
+            match self.leave(exit).await {}
+        }
+    }
+
+    /// Shapes a record of this run; what was to ride rides with it.
+    pub(crate) fn record(&self, kind: record::Kind, parts: Parts) -> Record {
+        let mut state = self.state();
+        let mut all = std::mem::take(&mut state.pending);
+        all.append(parts);
+        let seq = state.seq;
+        state.seq += 1;
+        Record {
+            run: self.claim.run,
+            client: Arc::clone(&self.claim.client),
+            kind,
+            epoch: self.claim.epoch,
+            seq,
+            next: seq + 1,
+            inbox: state.inbox_read,
+            due: None,
+            word: None,
+            body: None,
+            steps: all.steps,
+            events: all.events,
+            rare: all.rare,
+            audits: all.audits,
+            parent: None,
+        }
+    }
+
+    /// Sends a record and takes in what its answer says of the run.
+    pub(crate) async fn send(&self, record: Record) -> Outcome {
+        match self.host.writer.write(record).await {
+            Ok(outcome) => {
+                if let Outcome::Applied { inbox, cancel } = outcome {
+                    self.arrived(inbox, cancel);
+                }
+                outcome
+            }
+            Err(error) => Outcome::Unstorable(error.to_string()),
+        }
+    }
+
+    /// The run's inbox or cancel flag, as somebody just saw it.
+    pub(crate) fn arrived(&self, inbox: i32, cancel: bool) {
+        let mut state = self.state();
+        state.cancel |= cancel;
+        if inbox > state.inbox {
+            state.inbox = inbox;
+            if let Some(driver) = state.driver.take() {
+                driver.wake();
+            }
+        }
+    }
+
+    /// Where the delivery stands; `waker` is told when that may change.
+    pub(crate) fn standing(&self, waker: &Waker) -> Standing {
+        let mut state = self.state();
+        state.driver = Some(waker.clone());
+        if let Some(exit) = &state.exit {
+            return Standing::Exit(exit.clone());
+        }
+        if state.inbox > state.inbox_read {
+            return Standing::Mail;
+        }
+        if state.active > 0 {
+            return Standing::Busy;
+        }
+        if state.draining {
+            return Standing::Exit(Exit::HandBack);
+        }
+        if state.waits.is_empty() {
+            return Standing::Busy;
+        }
+        if state.cancel && state.unsettled.is_empty() {
+            return Standing::Exit(Exit::Cancelled);
+        }
+        let due = state.waits.values().filter_map(|wait| wait.due).min();
+        // The lowest reason is the one that a person most wants to know of.
+        let reason = state.waits.values().map(|wait| wait.reason).min().unwrap_or(Reason::Timer);
+        Standing::Idle { due, reason }
+    }
+
+    /// How much of the inbox there is, before the mailbox is read.
+    pub(crate) fn inbox(&self) -> i32 {
+        self.state().inbox
+    }
+
+    /// The mailbox now shows the inbox up to `inbox`.
+    pub(crate) fn mailbox_read(&self, inbox: i32) {
+        self.state().inbox_read = inbox;
+        self.mail.notify_waiters();
+    }
+
+    /// Whether the run was cancelled.
+    pub(crate) fn cancelled(&self) -> bool {
+        self.state().cancel
+    }
+}
+
+/// The way out after a record that was not applied.
+fn unwritten(outcome: Outcome) -> Exit {
+    match outcome {
+        Outcome::Fenced => Exit::Lost,
+        Outcome::Unstorable(why) => Exit::GiveBack(why),
+        other => {
+            error!(outcome = ?other, "a record was refused that never should be");
+            Exit::GiveBack(format!("{other:?}"))
+        }
+    }
+}

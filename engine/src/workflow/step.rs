@@ -1,0 +1,196 @@
+//! Steps: run once, kept for ever, tried again by policy.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::context::{decode, scoped};
+use super::session::Parts;
+use super::{Context, Failure, RetryPolicy, StepError};
+use crate::document;
+use crate::event::{Severity, name};
+use crate::step::Kind;
+use crate::store::record::StepRow;
+use crate::wait::{GateKind, GateRequest, Reason, Wait};
+
+/// A step about to run. Without options it runs once per checkpoint under the default policy.
+#[must_use = "a step does nothing until `run`"]
+pub struct StepBuilder<'a> {
+    context: &'a Context,
+    name: String,
+    key: Option<String>,
+    input_hash: String,
+    retry: RetryPolicy,
+    timeout: Option<Duration>,
+}
+
+/// A failed attempt, as its row keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FailedAttempt {
+    pub(crate) failure: Failure,
+    /// When the next attempt may begin; `None`: there is none.
+    pub(crate) retry_at: Option<DateTime<Utc>>,
+    /// A person has to look first.
+    #[serde(default)]
+    pub(crate) pause: bool,
+}
+
+impl<'a> StepBuilder<'a> {
+    pub(crate) fn new(context: &'a Context, name: &str) -> Self {
+        Self {
+            context,
+            name: scoped(context, name),
+            key: None,
+            input_hash: String::new(),
+            retry: RetryPolicy::default(),
+            timeout: None,
+        }
+    }
+
+    /// An explicit key: needed side by side and in loops over data.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// What the step depends on: another input under the same key is a mismatch on replay.
+    pub fn input(mut self, input: &impl Serialize) -> Self {
+        self.input_hash = document::fingerprint(&serde_json::to_value(input).unwrap_or(Value::Null));
+        self
+    }
+
+    /// When failed attempts are tried again.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The longest that one attempt may take; then it counts as a transient failure.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Runs the body unless its checkpoint exists, and returns when the result is durable.
+    ///
+    /// The body gets the number of its attempt, from 1, and must not change the outside world in
+    /// a way that counts: that is what `Context::effect` is for.
+    pub async fn run<T, F, Fut>(self, body: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(u16) -> Fut,
+        Fut: Future<Output = Result<T, StepError>>,
+    {
+        let session = &self.context.session;
+        let (begun, _flight) = session.begin(&self.name, self.key.as_deref(), Kind::Step, &self.input_hash).await?;
+        if let Some(output) = begun.output {
+            return decode(output);
+        }
+        let mut failed: Vec<FailedAttempt> = begun.failed.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
+        loop {
+            if let Some(last) = failed.last() {
+                self.before_next(&begun.key, failed.len(), last).await?;
+            }
+            let attempt = u16::try_from(failed.len() + 1).unwrap_or(u16::MAX);
+            let started_at = session.clock().now();
+            let row = |output, error| StepRow {
+                key: begun.key.clone(),
+                attempt,
+                kind: Kind::Step.into(),
+                beside: begun.beside,
+                input_hash: self.input_hash.clone(),
+                output,
+                error,
+                started_at,
+            };
+            let active = session.active();
+            let error = match self.attempt(&body, attempt).await {
+                Ok(value) => match storable(&value) {
+                    Ok(output) => {
+                        session.write(Parts::default().step(row(Some(output), None))).await;
+                        return Ok(value);
+                    }
+                    Err(failure) => StepError::Fail(failure),
+                },
+                Err(error) => error,
+            };
+            let outcome = self.judge(&error, attempt);
+            session.write(failure_parts(row(None, Some(document::raw(&outcome))), &outcome)).await;
+            drop(active);
+            failed.push(outcome);
+        }
+    }
+
+    async fn attempt<T, F, Fut>(&self, body: &F, attempt: u16) -> Result<T, StepError>
+    where
+        F: Fn(u16) -> Fut,
+        Fut: Future<Output = Result<T, StepError>>,
+    {
+        match self.timeout {
+            None => body(attempt).await,
+            Some(timeout) => tokio::time::timeout(timeout, body(attempt)).await.unwrap_or_else(|_| {
+                Err(StepError::retry("step_timeout", format!("no result within {} s", timeout.as_secs_f64())))
+            }),
+        }
+    }
+
+    fn judge(&self, error: &StepError, attempt: u16) -> FailedAttempt {
+        let session = &self.context.session;
+        let failure = error.failure().clone();
+        match error {
+            StepError::Fail(_) => FailedAttempt { failure, retry_at: None, pause: false },
+            StepError::Pause(_) => FailedAttempt { failure, retry_at: Some(session.clock().now()), pause: true },
+            StepError::Retry { after, .. } => {
+                let delay = self.retry.delay(attempt, rand::random(), *after);
+                let retry_at = delay.map(|delay| session.clock().now() + delay);
+                FailedAttempt { failure, retry_at, pause: false }
+            }
+        }
+    }
+
+    /// Waits out the time, or the person, between two attempts.
+    async fn before_next(&self, key: &str, attempts: usize, last: &FailedAttempt) -> Result<(), Failure> {
+        let session = &self.context.session;
+        let Some(retry_at) = last.retry_at else { return Err(last.failure.clone()) };
+        if last.pause {
+            let request = GateRequest {
+                kind: GateKind::Takeover,
+                reason: last.failure.code.clone(),
+                shown: json!({"step": key, "failure": last.failure}),
+                expires_in: None,
+            };
+            let decision = self.context.gate_at(&format!("{key}@pause{attempts}"), request).await?;
+            return if decision.approved { Ok(()) } else { Err(last.failure.clone()) };
+        }
+        while session.clock().now() < retry_at {
+            session.wait(Wait { reason: Reason::Retry, due: Some(retry_at) }).await;
+        }
+        Ok(())
+    }
+}
+
+fn storable<T: Serialize>(value: &T) -> Result<document::Raw, Failure> {
+    let raw = serde_json::value::to_raw_value(value)
+        .map_err(|error| Failure::new("output_not_json", format!("the step's result is not JSON: {error}")))?;
+    // Escapes show as `\u0000` in compact text, so most outputs need no second look.
+    if raw.get().len() <= document::MAX_DOCUMENT_BYTES && !raw.get().contains("\\u0000") {
+        return Ok(raw);
+    }
+    let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+    document::check(&value).map_err(|error| Failure::new("output_unstorable", error.to_string()))?;
+    Ok(raw)
+}
+
+pub(crate) fn failure_parts(row: StepRow, outcome: &FailedAttempt) -> Parts {
+    let data = json!({
+        "key": row.key, "attempt": row.attempt, "code": outcome.failure.code,
+        "message": outcome.failure.message, "retry_at": outcome.retry_at,
+    });
+    let severity = if outcome.retry_at.is_some() { Severity::Warn } else { Severity::Error };
+    let parts = Parts { steps: vec![row], ..Parts::default() };
+    parts.event(name::STEP_FAILED, severity, &data)
+}

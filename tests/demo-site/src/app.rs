@@ -1,0 +1,69 @@
+//! What every handler shares, and the one road an effect takes through misbehaviour into the site.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::clock;
+use crate::connection::Cord;
+use crate::mode::{Conduct, Fail, Switchboard};
+use crate::problem::Problem;
+use crate::site::{Outcome, Request, Site, Terms};
+
+/// The site and its misbehaviour; the router's state.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The social network.
+    pub(crate) site: Mutex<Site>,
+    /// The mode in force.
+    pub(crate) switchboard: Switchboard,
+}
+
+impl App {
+    /// Does what the mode wants with a request and, unless it says otherwise, applies it.
+    ///
+    /// From [`Problem::Cut`] on the connection is dead and the handler's answer goes nowhere.
+    pub(crate) async fn perform(
+        self: &Arc<Self>,
+        cord: &Cord,
+        request: Request,
+    ) -> Result<Outcome, Problem> {
+        let (kind, lane) = (request.draft.effect.kind(), request.lane);
+        let Ok(conduct) = self.switchboard.meet(kind).await else {
+            cord.cut(lane);
+            return Err(Problem::Cut);
+        };
+        // A task of its own: a client that hangs up during the delay has still asked, and a real
+        // site would still do it.
+        let applying = tokio::spawn(Arc::clone(self).carry_out(request, conduct));
+        let outcome = applying.await.map_err(|_| Problem::Broken)?;
+        if conduct.drop_answer {
+            cord.cut(lane);
+            return Err(Problem::Cut);
+        }
+        if conduct.fail == Fail::After {
+            return Err(Problem::Fault(conduct.status));
+        }
+        outcome
+    }
+
+    async fn carry_out(
+        self: Arc<Self>,
+        request: Request,
+        conduct: Conduct,
+    ) -> Result<Outcome, Problem> {
+        clock::pause(conduct.delay).await;
+        if conduct.fail == Fail::Before {
+            return Err(Problem::Fault(conduct.status));
+        }
+        let terms = Terms {
+            honour_keys: conduct.honour_keys,
+            hide_ms: conduct.hide_ms,
+            now: clock::now(),
+        };
+        let apply = move || self.site.blocking_lock().apply(request, terms);
+        tokio::task::spawn_blocking(apply)
+            .await
+            .map_err(|_| Problem::Broken)?
+    }
+}

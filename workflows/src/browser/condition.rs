@@ -1,0 +1,154 @@
+//! Looking: whether a condition holds, waiting until it does, and reading.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use thirtyfour::WebElement;
+
+use super::error::BrowserError;
+use super::locate::{Sight, locate};
+use super::page::Page;
+use super::script;
+use super::target::{Condition, Read, Target};
+
+/// Between two looks at a page that is still being drawn.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a control may take to appear and to become usable before acting on it fails.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+type Looking<'a> = Pin<Box<dyn Future<Output = Result<bool, BrowserError>> + Send + 'a>>;
+
+impl Page {
+    /// Waits until the condition holds.
+    pub async fn wait(&self, condition: &Condition, timeout: Duration) -> Result<(), BrowserError> {
+        let until = self.clock.monotonic() + timeout;
+        loop {
+            let unsettled = match self.holds(condition).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => None,
+                Err(error) if error.may_settle() => Some(error),
+                Err(error) => return Err(error),
+            };
+            if self.clock.monotonic() >= until {
+                return Err(unsettled.unwrap_or_else(|| BrowserError::Timeout {
+                    condition: condition.to_string(),
+                    limit: timeout,
+                }));
+            }
+            self.clock.wait(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Looks once; fails unless the condition holds.
+    pub async fn assert(&self, condition: &Condition) -> Result<(), BrowserError> {
+        if self.holds(condition).await? {
+            return Ok(());
+        }
+        Err(BrowserError::AssertionFailed {
+            condition: condition.to_string(),
+        })
+    }
+
+    /// Looks once. That two controls match where one is meant is an error, not an answer.
+    pub async fn holds(&self, condition: &Condition) -> Result<bool, BrowserError> {
+        self.look(condition).await
+    }
+
+    fn look<'a>(&'a self, condition: &'a Condition) -> Looking<'a> {
+        Box::pin(async move {
+            match condition {
+                Condition::Visible(target) => {
+                    match locate(&self.driver, target, Sight::Visible).await {
+                        Ok(_) => Ok(true),
+                        Err(BrowserError::NotFound { .. }) => Ok(false),
+                        Err(error) => Err(error),
+                    }
+                }
+                Condition::Absent(target) => {
+                    match locate(&self.driver, target, Sight::Visible).await {
+                        Ok(_) | Err(BrowserError::Ambiguous { .. }) => Ok(false),
+                        Err(BrowserError::NotFound { .. }) => Ok(true),
+                        Err(error) => Err(error),
+                    }
+                }
+                Condition::UrlContains(part) => Ok(self.url().await?.contains(part.as_str())),
+                Condition::Text(text) => {
+                    let shown =
+                        script::run(&self.driver, script::SHOWS_TEXT, vec![json!(text)]).await?;
+                    Ok(shown == Value::Bool(true))
+                }
+                Condition::All(all) => self.look_at_all(all).await,
+                Condition::Any(any) => self.look_at_any(any).await,
+            }
+        })
+    }
+
+    async fn look_at_all(&self, all: &[Condition]) -> Result<bool, BrowserError> {
+        for condition in all {
+            if !self.look(condition).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn look_at_any(&self, any: &[Condition]) -> Result<bool, BrowserError> {
+        for condition in any {
+            if self.look(condition).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads something of a control, after giving it time to appear.
+    pub async fn read(&self, target: &Target, what: &Read) -> Result<String, BrowserError> {
+        self.patiently(async || {
+            let found = locate(&self.driver, target, Sight::Visible).await?;
+            self.read_of(target, &found.element, what).await
+        })
+        .await
+    }
+
+    async fn read_of(
+        &self,
+        target: &Target,
+        element: &WebElement,
+        what: &Read,
+    ) -> Result<String, BrowserError> {
+        let (read, asked) = match what {
+            Read::Text => (Some(element.text().await?), "text"),
+            Read::Value => (element.prop("value").await?, "value"),
+            Read::Attribute(name) => (element.attr(name.as_str()).await?, name.as_str()),
+            Read::Url => {
+                let linked = element.prop("href").await?.filter(|link| !link.is_empty());
+                let shown = match linked {
+                    Some(link) => Some(link),
+                    None => element.prop("src").await?.filter(|link| !link.is_empty()),
+                };
+                (shown, "address")
+            }
+        };
+        read.ok_or_else(|| BrowserError::NothingToRead {
+            target: target.to_string(),
+            what: asked.to_owned(),
+        })
+    }
+
+    /// Tries until it works, something else than an unsettled page is in the way, or patience ends.
+    pub(super) async fn patiently<T>(
+        &self,
+        attempt: impl AsyncFn() -> Result<T, BrowserError>,
+    ) -> Result<T, BrowserError> {
+        let until = self.clock.monotonic() + PATIENCE;
+        loop {
+            match attempt().await {
+                Err(error) if error.may_settle() && self.clock.monotonic() < until => {}
+                done => return done,
+            }
+            self.clock.wait(LOOK_INTERVAL).await;
+        }
+    }
+}
