@@ -328,3 +328,5 @@ select r.id, r.client_id, r.kind, r.workflow, r.platform, r.account_id, r.sessio
 from run r
 left join live l on l.id = r.id
 left join outcome o on o.id = r.id;
+
+set local search_path to default;

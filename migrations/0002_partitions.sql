@@ -48,3 +48,5 @@ create table outcome_rest partition of outcome default;
 create table step_rest partition of step default;
 create table event_rest partition of event default;
 select make_partitions(3);
+
+set local search_path to default;

@@ -316,3 +316,5 @@ create function knock(at timestamptz, runs uuid[]) returns void language sql as 
         due = case when state = 2 then null else due end, ready_at = case when state = 2 then at else ready_at end
     where id = any (runs)
 $$;
+
+set local search_path to default;

@@ -128,3 +128,5 @@ begin
         (select array_agg('{"from": "RUNNING", "to": "QUEUED", "reason": "node_lost"}'::jsonb) from unnest(moved)), null);
     return next;
 end $$;
+
+set local search_path to default;

@@ -105,3 +105,5 @@ begin
     perform * from fermata.decide_gate(at, gate, client, 'completed', actor, remark, edited);
     return 'resumed';
 end $$;
+
+set local search_path to default;

@@ -36,3 +36,5 @@ alter table step force row level security;
 create policy writes on step to fermata_writer using (true) with check (true);
 create policy reads on step for select to fermata_reader using (
     exists (select 1 from fermata.run r where r.id = step.run_id));
+
+set local search_path to default;

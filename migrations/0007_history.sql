@@ -38,3 +38,5 @@ end $$;
 
 grant execute on function mailbox(uuid, int4), history(uuid, int4), release(timestamptz, uuid, int4) to fermata_writer;
 revoke execute on function mailbox(uuid, int4), history(uuid, int4), release(timestamptz, uuid, int4) from public;
+
+set local search_path to default;

@@ -2,7 +2,12 @@
 //!
 //! Owns how the outside speaks to the engine. Knows no SQL beyond starting a server, and no queue.
 
+pub mod app;
+pub mod auth;
 pub mod config;
+pub mod error;
+pub mod openapi;
 pub mod postgres;
+pub mod rest;
 pub mod supervisor;
 pub mod telemetry;

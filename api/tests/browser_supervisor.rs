@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use stage::{
-    Outcome, Stage, child, chromedriver_of, client, css, fresh_folder, named, open_at,
+    Outcome, Process, Stage, chromedriver_of, client, css, fresh_folder, named, open_at,
     processes_of, until,
 };
 
@@ -212,17 +212,16 @@ async fn a_stopped_worker_that_wakes_up_after_a_takeover_cannot_click() -> Outco
         ("STAGE_ENDPOINT", endpoint.as_str()),
         ("STAGE_SITE", stage.site.base.as_str()),
     ];
-    let mut worker = child("process_a_worker_that_clicks_when_told", &given)?;
-    let pid = Pid::from_raw(i32::try_from(worker.id())?);
+    let worker = Process::start("process_a_worker_that_clicks_when_told", &given)?;
     until("the worker is about to click", async || {
         !stage.site.reached("ready").is_empty()
     })
     .await?;
 
-    kill(pid, Signal::SIGSTOP)?;
+    worker.signal(Signal::SIGSTOP)?;
     stage.site.let_go();
     let newer = stage.open_form("r", 2).await?;
-    kill(pid, Signal::SIGCONT)?;
+    worker.signal(Signal::SIGCONT)?;
     until("the worker has tried", async || {
         !stage.site.reached("tried").is_empty()
     })
@@ -235,7 +234,6 @@ async fn a_stopped_worker_that_wakes_up_after_a_takeover_cannot_click() -> Outco
         stage.site.reached("post").len() == 1
     })
     .await?;
-    worker.wait()?;
     stage.end().await
 }
 
@@ -398,15 +396,14 @@ async fn a_stopped_supervisor_leaves_no_process() -> Outcome {
 async fn a_killed_supervisor_leaves_no_process() -> Outcome {
     let folder = fresh_folder();
     let given = folder.display().to_string();
-    let mut supervisor = child(
+    let supervisor = Process::start(
         "process_a_supervisor_with_a_browser",
         &[("STAGE_FOLDER", &given)],
     )?;
     until("its browser is open", async || folder.join("open").exists()).await?;
     assert!(processes_of(&folder).len() > 3);
 
-    supervisor.kill()?;
-    supervisor.wait()?;
+    supervisor.signal(Signal::SIGKILL)?;
 
     until("nothing of it runs", async || {
         processes_of(&folder).is_empty()

@@ -1,1 +1,12 @@
-//! Placeholder until the first commit.
+//! The harness: a real Postgres, a database per test, a real engine, and waits on observed facts.
+//!
+//! Tests read as laws (style, habit 14): no sleeps as synchronisation; whoever waits, waits for a
+//! fact with a deadline through [`eventually`].
+
+mod database;
+mod outside;
+mod wait;
+
+pub use database::{TestDb, cluster_url};
+pub use outside::{Ledger, Post, Promises};
+pub use wait::{PATIENCE, eventually};

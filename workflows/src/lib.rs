@@ -1,6 +1,15 @@
 //! What the product can do: the browser lane, and flows as data that drive it.
 //!
-//! Knows the engine; knows nothing of HTTP servers, queues or SQL.
+//! Owns the workflows of the product: [`flow`] (`flow.run`, workflows written as data), [`bench`]
+//! (`bench.steps`), and the packs that come with them. Knows the engine; knows nothing of HTTP
+//! servers, queues or SQL. Read [`Installation`] and [`registry`] first: they are what a process
+//! hosts. A new platform is a new pack; a new workflow is one folder and one line in `registry`.
 
+pub mod bench;
 pub mod browser;
 pub mod flow;
+mod installation;
+mod packs;
+
+pub use installation::{Installation, registry};
+pub use packs::packs;

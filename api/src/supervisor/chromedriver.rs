@@ -21,7 +21,7 @@ const READY_LIMIT: Duration = Duration::from_secs(20);
 const RESTART_PAUSE: Duration = Duration::from_millis(250);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// One that lived this long starts again with the first pause.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 /// How long killed processes may take to vanish.
 const VANISH_LIMIT: Duration = Duration::from_secs(5);
 const VANISH_LOOK: Duration = Duration::from_millis(25);

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::SupervisorOptions;
 use super::capability;
 use super::chromedriver::Driver;
+use super::courier::{Lost, says_gone, send};
 use super::error::SupervisorError;
 use super::ledger::{Fence, Ledger, Refusal, Session};
 use super::process::{Place, kill_browser, kill_group};
@@ -21,16 +22,14 @@ use super::proxy::Answer;
 use super::sandbox::Browser;
 
 /// How long one command may take without a deadline of its own. Page loads have shorter ones.
-const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+const COMMAND_LIMIT: Duration = Duration::from_mins(5);
 /// How long a browser may take to start.
-const OPEN_LIMIT: Duration = Duration::from_secs(60);
+const OPEN_LIMIT: Duration = Duration::from_mins(1);
 /// How long a browser may take to close before its process is killed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How often idle sessions are looked for, at the most and at the least.
 const SWEEP_MIN: Duration = Duration::from_millis(50);
 const SWEEP_MAX: Duration = Duration::from_secs(10);
-/// The largest answer of the driver that is passed on.
-const ANSWER_MAX_BYTES: usize = 128 * 1024 * 1024;
 
 /// Where commands are decided and carried out.
 #[derive(Debug)]
@@ -369,66 +368,6 @@ pub(super) async fn close_idle_sessions(desk: Arc<Desk>) {
             desk.close(&session).await;
         }
     }
-}
-
-/// No answer came.
-#[derive(Debug)]
-enum Lost {
-    /// The driver was not reached at all.
-    NeverSent,
-    /// It was, and said nothing in time.
-    Unanswered(String),
-}
-
-impl Lost {
-    fn answer(&self) -> Answer {
-        match self {
-            Self::NeverSent => Answer::refused(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "driver unavailable",
-                "chromedriver is being started again",
-            ),
-            Self::Unanswered(why) => {
-                Answer::error(StatusCode::GATEWAY_TIMEOUT, "answer lost", why, None)
-            }
-        }
-    }
-}
-
-async fn send(request: reqwest::RequestBuilder, limit: Duration) -> Result<Answer, Lost> {
-    let lost = |error: reqwest::Error| {
-        if error.is_connect() {
-            return Lost::NeverSent;
-        }
-        let what = if error.is_timeout() {
-            "it ran out of time"
-        } else {
-            "the connection broke"
-        };
-        Lost::Unanswered(format!("chromedriver did not answer: {what}"))
-    };
-    let mut response = request.timeout(limit).send().await.map_err(lost)?;
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
-        if body.len() + chunk.len() > ANSWER_MAX_BYTES {
-            return Err(Lost::Unanswered("the answer is too large".to_owned()));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer {
-        status,
-        body: body.into(),
-    })
-}
-
-/// Whether the driver says that the session is over.
-fn says_gone(answer: &Answer) -> bool {
-    if answer.status != StatusCode::NOT_FOUND {
-        return false;
-    }
-    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    told.pointer("/value/error").and_then(Value::as_str) == Some("invalid session id")
 }
 
 fn refused(refusal: Refusal) -> Answer {

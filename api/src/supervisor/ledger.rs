@@ -49,7 +49,7 @@ pub(super) struct Session {
 }
 
 /// Why a command is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A newer epoch of the run has been seen.
     Fenced { newest: i32 },

@@ -13,6 +13,7 @@
 mod capability;
 mod chromedriver;
 mod command;
+mod courier;
 mod error;
 mod ledger;
 mod process;
@@ -62,7 +63,7 @@ impl SupervisorOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             max_sessions: 4,
-            idle: Duration::from_secs(120),
+            idle: Duration::from_mins(2),
             work_dir,
             run_as: "nobody".to_owned(),
             clock: Clock::system(),

@@ -10,6 +10,8 @@ use std::time::Duration;
 use fermata_api::supervisor::{Supervisor, SupervisorOptions};
 use fermata_engine::clock::Clock;
 use fermata_workflows::browser::{BrowserError, BrowserLane, BrowserOptions, Fence, Page, Target};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::site::Site;
 
@@ -160,16 +162,35 @@ pub(crate) fn chromedriver_of(folder: &Path) -> Option<i32> {
     })
 }
 
-/// Runs one ignored test of this binary as a process of its own.
-pub(crate) fn child(test: &str, given: &[(&str, &str)]) -> Outcome<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .stdin(Stdio::null());
-    for (name, value) in given {
-        command.env(name, value);
+/// A process of this test, killed when the test is over, however it ends.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Runs one ignored test of this binary as a process of its own.
+    pub(crate) fn start(test: &str, given: &[(&str, &str)]) -> Outcome<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["--exact", test, "--ignored", "--nocapture"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        for (name, value) in given {
+            command.env(name, value);
+        }
+        Ok(Self(command.spawn()?))
     }
-    Ok(command.spawn()?)
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        Ok(kill(Pid::from_raw(i32::try_from(self.0.id())?), signal)?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// A control by role and accessible name.

@@ -55,8 +55,11 @@ scopes! {
 
 /// No scope has that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no scope is called {0:?}; known are {}", known())]
-pub struct UnknownScope(pub String);
+#[error("no scope is called {word:?}; known are {}", known())]
+pub struct UnknownScope {
+    /// What was given.
+    pub word: String,
+}
 
 fn known() -> String {
     Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
@@ -67,7 +70,7 @@ impl FromStr for Scope {
 
     fn from_str(word: &str) -> Result<Self, UnknownScope> {
         let found = Self::ALL.iter().find(|scope| scope.as_str() == word);
-        found.copied().ok_or_else(|| UnknownScope(word.to_owned()))
+        found.copied().ok_or_else(|| UnknownScope { word: word.to_owned() })
     }
 }
 

@@ -446,10 +446,8 @@ impl Performance<'_> {
         let mut state = self.context.session.state();
         let row = state.actions.entry(id).or_insert_with(|| ActionRow {
             id,
-            run_id: self.context.run_id(),
             step_key: self.begun.key.clone(),
             state: to,
-            idempotency_key: self.identity.idempotency_key.clone(),
             call_deadline: None,
             resends: 0,
             looks: 0,

@@ -5,17 +5,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ActionState;
-use crate::id::{ActionId, RunId};
+use crate::id::ActionId;
 
 /// One attempt at an intent, as far as carrying it on needs to know.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ActionRow {
     pub(crate) id: ActionId,
-    pub(crate) run_id: RunId,
     pub(crate) step_key: String,
     #[serde(with = "word")]
     pub(crate) state: ActionState,
-    pub(crate) idempotency_key: String,
     pub(crate) call_deadline: Option<DateTime<Utc>>,
     pub(crate) resends: u16,
     pub(crate) looks: u16,

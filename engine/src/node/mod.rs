@@ -24,6 +24,7 @@ use crate::id::RunId;
 use crate::queue;
 use crate::store::writer::Writer;
 use crate::store::{Store, StoreError};
+use crate::telemetry;
 use crate::workflow::Registry;
 use crate::workflow::session::Session;
 
@@ -80,7 +81,9 @@ impl Host {
 
     /// A delivery begins.
     pub(crate) fn enter(&self, session: &Arc<Session>) {
-        self.running().insert(session.claim.run, Arc::clone(session));
+        let mut running = self.running();
+        running.insert(session.claim.run, Arc::clone(session));
+        telemetry::running(running.len());
     }
 
     /// A delivery ends. A newer one of the same run stays.
@@ -89,6 +92,7 @@ impl Host {
         if running.get(&session.claim.run).is_some_and(|current| Arc::ptr_eq(current, session)) {
             running.remove(&session.claim.run);
         }
+        telemetry::running(running.len());
     }
 
     fn sessions(&self) -> Vec<Arc<Session>> {

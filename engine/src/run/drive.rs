@@ -104,9 +104,8 @@ async fn read_history(session: &Session) -> Result<(), crate::store::StoreError>
 
 /// Polls the code until it ends or has nothing left to do.
 async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
-    let mut late = false;
     loop {
-        let deadline = session.claim.deadline.filter(|_| !late);
+        let deadline = session.claim.deadline.filter(|deadline| *deadline > session.clock().now());
         let standing = {
             let polled = std::future::poll_fn(|cx| match body.as_mut().poll(cx) {
                 Poll::Ready(Ok(result)) => Poll::Ready(Err(Ended::Code(result))),
@@ -119,13 +118,11 @@ async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
             tokio::select! {
                 biased;
                 polled = polled => polled,
-                () = until(session, deadline) => {
-                    late = true;
-                    Ok(Standing::Busy)
-                }
+                () = until(session, deadline) => Ok(Standing::Busy),
             }
         };
         // An action in flight is settled before a deadline ends the run.
+        let late = session.claim.deadline.is_some_and(|deadline| deadline <= session.clock().now());
         let overdue = late && session.state().unsettled.is_empty();
         match standing {
             Err(ended) => return ended,
@@ -197,7 +194,9 @@ async fn conclude(session: &Arc<Session>, ended: Ended) -> &'static str {
 }
 
 async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, parts: Parts) -> &'static str {
-    let due = match (due, session.claim.deadline) {
+    // A deadline that has passed already waits for the action in flight, not for the clock.
+    let deadline = session.claim.deadline.filter(|deadline| *deadline > session.clock().now());
+    let due = match (due, deadline) {
         (Some(due), Some(deadline)) => Some(due.min(deadline)),
         (due, deadline) => due.or(deadline),
     };

@@ -25,12 +25,10 @@ pub(crate) struct Claim {
     pub(crate) cancel: bool,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) parent: Option<RunId>,
-    pub(crate) workflow: String,
     pub(crate) kind: String,
     pub(crate) input: Value,
     pub(crate) account_id: Option<String>,
     pub(crate) trace_id: String,
-    pub(crate) created_at: DateTime<Utc>,
 }
 
 /// What a claim asks for.
@@ -93,11 +91,9 @@ fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
         cancel: row.try_get("cancel")?,
         deadline: row.try_get("deadline")?,
         parent: row.try_get::<Option<uuid::Uuid>, _>("parent_id")?.map(RunId),
-        workflow: row.try_get("workflow")?,
         kind: row.try_get("kind")?,
         input: row.try_get("input")?,
         account_id: row.try_get("account_id")?,
         trace_id: row.try_get("trace_id")?,
-        created_at: row.try_get("created_at")?,
     })
 }

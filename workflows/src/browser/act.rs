@@ -21,40 +21,44 @@ impl Page {
     /// Clicks the one control that matches, as soon as it can be clicked. May be tried again by
     /// itself while the page settles, so it is only for clicks that change nothing outside.
     pub async fn click(&self, target: &Target) -> Result<(), BrowserError> {
-        self.patiently(async || {
-            let found = self.ready(target, Act::Click).await?;
-            Ok(found.element.click().await?)
-        })
-        .await
+        let patience = self.patience();
+        loop {
+            let tried = self.try_click(target).await;
+            if let Some(done) = patience.weigh(tried).await {
+                return done;
+            }
+        }
     }
 
     /// Clicks once, to confirm an effect. Refuses a control that was found by CSS alone. Once the
     /// click is sent it is never repeated: an answer that does not prove its absence is
     /// [`BrowserError::AnswerLost`].
     pub async fn click_confirm(&self, target: &Target) -> Result<(), BrowserError> {
-        let found = self
-            .patiently(async || self.ready(target, Act::Click).await)
-            .await?;
+        let patience = self.patience();
+        let found = loop {
+            let tried = self.ready(target, Act::Click).await;
+            if let Some(done) = patience.weigh(tried).await {
+                break done?;
+            }
+        };
         if found.tier == Tier::Css {
             return Err(BrowserError::CssOnly {
                 target: target.to_string(),
             });
         }
-        found
-            .element
-            .click()
-            .await
-            .map_err(BrowserError::after_confirming_click)
+        let sent = found.element.click().await;
+        sent.map_err(BrowserError::after_confirming_click)
     }
 
     /// Empties a field and types into it.
     pub async fn fill(&self, target: &Target, text: &str) -> Result<(), BrowserError> {
-        self.patiently(async || {
-            let found = self.ready(target, Act::Type).await?;
-            found.element.clear().await?;
-            self.type_into(target, &found.element, text).await
-        })
-        .await
+        let patience = self.patience();
+        loop {
+            let tried = self.try_fill(target, text).await;
+            if let Some(done) = patience.weigh(tried).await {
+                return done;
+            }
+        }
     }
 
     /// Puts a file into a file input, which may be hidden behind a button of the page's own.
@@ -66,17 +70,35 @@ impl Page {
     ) -> Result<(), BrowserError> {
         let parcel = upload::parcel(file_name, bytes)?;
         let path = script::send_file(&self.driver, parcel).await?;
-        self.patiently(async || {
-            let input = self.file_input(target).await?;
-            // The path is chromedriver's own and holds no control characters: they were taken out.
-            Ok(input.send_keys(path.as_str()).await?)
-        })
-        .await
+        let patience = self.patience();
+        loop {
+            let tried = self.try_attach(target, &path).await;
+            if let Some(done) = patience.weigh(tried).await {
+                return done;
+            }
+        }
     }
 
     /// How the one control that matches is found right now. For drift reports and dry runs.
     pub async fn tier(&self, target: &Target) -> Result<Tier, BrowserError> {
         Ok(locate(&self.driver, target, Sight::Visible).await?.tier)
+    }
+
+    async fn try_click(&self, target: &Target) -> Result<(), BrowserError> {
+        let found = self.ready(target, Act::Click).await?;
+        Ok(found.element.click().await?)
+    }
+
+    async fn try_fill(&self, target: &Target, text: &str) -> Result<(), BrowserError> {
+        let found = self.ready(target, Act::Type).await?;
+        found.element.clear().await?;
+        self.type_into(target, &found.element, text).await
+    }
+
+    async fn try_attach(&self, target: &Target, path: &str) -> Result<(), BrowserError> {
+        let input = self.file_input(target).await?;
+        // The path is chromedriver's own, and our part of it holds no control characters.
+        Ok(input.send_keys(path).await?)
     }
 
     async fn ready(&self, target: &Target, act: Act) -> Result<Match, BrowserError> {

@@ -1,8 +1,9 @@
 //! Looking: whether a condition holds, waiting until it does, and reading.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fermata_engine::clock::Clock;
 use serde_json::{Value, json};
 use thirtyfour::WebElement;
 
@@ -16,7 +17,7 @@ use super::target::{Condition, Read, Target};
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a control may take to appear and to become usable before acting on it fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Looking<'a> = Pin<Box<dyn Future<Output = Result<bool, BrowserError>> + Send + 'a>>;
 
@@ -105,11 +106,18 @@ impl Page {
 
     /// Reads something of a control, after giving it time to appear.
     pub async fn read(&self, target: &Target, what: &Read) -> Result<String, BrowserError> {
-        self.patiently(async || {
-            let found = locate(&self.driver, target, Sight::Visible).await?;
-            self.read_of(target, &found.element, what).await
-        })
-        .await
+        let patience = self.patience();
+        loop {
+            let tried = self.try_read(target, what).await;
+            if let Some(done) = patience.weigh(tried).await {
+                return done;
+            }
+        }
+    }
+
+    async fn try_read(&self, target: &Target, what: &Read) -> Result<String, BrowserError> {
+        let found = locate(&self.driver, target, Sight::Visible).await?;
+        self.read_of(target, &found.element, what).await
     }
 
     async fn read_of(
@@ -137,18 +145,33 @@ impl Page {
         })
     }
 
-    /// Tries until it works, something else than an unsettled page is in the way, or patience ends.
-    pub(super) async fn patiently<T>(
-        &self,
-        attempt: impl AsyncFn() -> Result<T, BrowserError>,
-    ) -> Result<T, BrowserError> {
-        let until = self.clock.monotonic() + PATIENCE;
-        loop {
-            match attempt().await {
-                Err(error) if error.may_settle() && self.clock.monotonic() < until => {}
-                done => return done,
-            }
-            self.clock.wait(LOOK_INTERVAL).await;
+    /// For one act: how long it may be tried again.
+    pub(super) fn patience(&self) -> Patience<'_> {
+        Patience {
+            clock: &self.clock,
+            until: self.clock.monotonic() + PATIENCE,
         }
+    }
+}
+
+/// Time for a page to settle.
+pub(super) struct Patience<'a> {
+    clock: &'a Clock,
+    until: Instant,
+}
+
+impl Patience<'_> {
+    /// The result, if it is final: it worked, something else than an unsettled page is in the way,
+    /// or the time is over. Else waits a little; another attempt is due.
+    pub(super) async fn weigh<T>(
+        &self,
+        tried: Result<T, BrowserError>,
+    ) -> Option<Result<T, BrowserError>> {
+        let unsettled = tried.as_ref().is_err_and(BrowserError::may_settle);
+        if !unsettled || self.clock.monotonic() >= self.until {
+            return Some(tried);
+        }
+        self.clock.wait(LOOK_INTERVAL).await;
+        None
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 
+use super::script;
+
 /// Why a run failed, in the words of the requirements (B-052).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureClass {
@@ -274,12 +276,17 @@ fn network_error(message: &str) -> &str {
     &rest[..end]
 }
 
-/// The driver's message without its stack trace.
+/// The driver's message without its stack trace; our supervisor's own words as they are.
 fn first_line(error: &WebDriverError) -> String {
-    let text = error.to_string();
+    let text = match &**error {
+        WebDriverErrorInner::NotInSpec(info) => info.value.message.clone(),
+        _ => error.to_string(),
+    };
     let told = text.split("Stacktrace:").next().unwrap_or_default();
-    let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(MESSAGE_MAX_CHARS).collect()
+    script::normalised(told)
+        .chars()
+        .take(MESSAGE_MAX_CHARS)
+        .collect()
 }
 
 #[cfg(test)]

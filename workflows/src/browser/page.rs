@@ -114,3 +114,40 @@ impl Drop for Page {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BrowserError, BrowserLane, Condition, Fence, Target};
+    use super::*;
+
+    fn sendable<T: Send>(it: T) -> T {
+        it
+    }
+
+    async fn drive(lane: BrowserLane, fence: Fence, target: Target) -> Result<(), BrowserError> {
+        let page = lane.open(fence).await?;
+        page.click(&target).await?;
+        page.click_confirm(&target).await?;
+        page.fill(&target, "text").await?;
+        page.upload(&target, "name", b"bytes").await?;
+        page.wait(&Condition::Visible(target), Duration::ZERO)
+            .await?;
+        page.close().await
+    }
+
+    /// The interpreter of flows boxes it as `dyn Future + Send`; that this compiles is the test.
+    #[test]
+    fn a_page_can_be_driven_from_any_thread() {
+        let lane = BrowserLane::new(
+            "http://127.0.0.1:9".to_owned(),
+            super::super::BrowserOptions::default(),
+        );
+        let fence = Fence {
+            run: "r".to_owned(),
+            epoch: 1,
+        };
+        let boxed: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
+            Box::pin(sendable(drive(lane, fence, Target::default())));
+        drop(boxed);
+    }
+}

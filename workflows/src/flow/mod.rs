@@ -27,6 +27,7 @@ use document::FlowDocument;
 use inputs::Inputs;
 use scope::Scope;
 
+pub(crate) use interpreter::Tools;
 pub use finding::{Finding, FlowError, Severity};
 pub use flow_run::{FlowInput, FlowRun, Policy};
 pub use http::{AllowList, HttpError, HttpLane};
@@ -110,5 +111,7 @@ pub fn parse(source: &Value) -> Result<FlowDocument, FlowError> {
     })
 }
 
+#[cfg(test)]
+mod flow_run_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::limits::MAX_FILLED_BYTES;
 use super::template::{Filter, Part, Place, Template, TemplateError};
@@ -137,6 +138,8 @@ impl Filling<'_> {
                 Filter::Default(_) => value,
                 Filter::Json => Cow::Owned(Value::String(value.to_string())),
                 Filter::Url => Cow::Owned(Value::String(url_encoded(&as_text(place, &value)?))),
+                Filter::Sha256 if value.is_null() => value,
+                Filter::Sha256 => Cow::Owned(Value::String(sha256(&as_text(place, &value)?))),
                 Filter::Css => Cow::Owned(Value::String(css_escaped(&as_text(place, &value)?))),
             };
         }
@@ -156,6 +159,10 @@ fn as_text<'v>(place: &Place, value: &'v Value) -> Result<Cow<'v, str>, FillErro
         Value::Null => Err(FillError::Missing { path: place.dotted() }),
         Value::Array(_) | Value::Object(_) => Err(FillError::NotText { path: place.dotted() }),
     }
+}
+
+fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 fn url_encoded(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! Templates: text with `${path | filter}` places. Pure, and no code runs in them.
 //!
 //! Grammar: a template is text, `$${` (a plain `${`) and places. A place is a path of names
-//! (`steps.login.token`, digits index a list) and filters: `default(JSON)`, `json`, `url`, `css`.
+//! (`steps.login.token`, digits index a list) and filters: `default(JSON)`, `json`, `url`, `css`, `sha256`.
 //! Filling is one pass: what is filled in is never read as a template again.
 
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub(crate) enum Filter {
     Url,
     /// Escapes it for a quoted string in a CSS selector.
     Css,
+    /// Takes the SHA-256 of its text, in hex; nothing stays nothing.
+    Sha256,
 }
 
 /// Why a text is no template.
@@ -150,14 +152,15 @@ impl<'t> Parser<'t> {
 
     fn filter(&mut self) -> Result<Filter, TemplateError> {
         let from = self.at;
-        match self.name("a filter: default(...), json, url or css")? {
+        match self.name("a filter: default(...), json, url, css or sha256")? {
             name if name == "json" => Ok(Filter::Json),
             name if name == "url" => Ok(Filter::Url),
             name if name == "css" => Ok(Filter::Css),
+            name if name == "sha256" => Ok(Filter::Sha256),
             name if name == "default" => self.argument().map(Filter::Default),
             name => {
                 self.at = from;
-                Err(self.wrong(format!("there is no filter `{name}`; use default(...), json, url or css")))
+                Err(self.wrong(format!("there is no filter `{name}`; use default(...), json, url, css or sha256")))
             }
         }
     }

@@ -122,7 +122,7 @@ pub struct SavedReading {
 }
 
 /// Names and what is read for them.
-pub(crate) type Readings = BTreeMap<String, Reading>;
+pub type Readings = BTreeMap<String, Reading>;
 
 fn text_of() -> Read {
     Read::Text

@@ -5,8 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::browser::Readings;
-use super::{Assertion, BrowserAct, HttpCall};
+use super::{Assertion, BrowserAct, HttpCall, Readings};
 use crate::browser::{Condition, Target};
 use crate::flow::late::{Late, Seconds, Text};
 

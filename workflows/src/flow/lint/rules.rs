@@ -1,6 +1,6 @@
 //! Rules about one step.
 
-use fermata_engine::effect::{Absence, Lane};
+use fermata_engine::effect::Lane;
 use fermata_engine::workflow::RetryPolicy;
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ impl Rules<'_> {
         let attempts = step.retry.as_ref().map(|retry| retry.max_attempts);
         if attempts.is_some_and(|attempts| !(1..=RetryPolicy::MAX_ATTEMPTS).contains(&attempts)) {
             let remedy = format!("write 1 to {}", RetryPolicy::MAX_ATTEMPTS);
-            self.error(&below(pointer, "retry/max_attempts").replace("~1", "/"), "out of bounds", &remedy);
+            self.error(&format!("{pointer}/retry/max_attempts"), "out of bounds", &remedy);
         }
     }
 
@@ -128,7 +128,7 @@ impl Rules<'_> {
             self.pointer(at, &below(&below(pointer, "save"), name));
         }
         for (n, assertion) in call.expect.iter().flat_map(|expect| &expect.body).enumerate() {
-            self.pointer(&assertion.at, &below(pointer, &format!("expect/body/{n}/at")).replace("~1", "/"));
+            self.pointer(&assertion.at, &format!("{pointer}/expect/body/{n}/at"));
         }
         if let Some(time) = call.timeout_s {
             self.seconds(Some((&Value::from(time.0), MAX_TIMEOUT_S)), &below(pointer, "timeout_s"));
@@ -211,7 +211,7 @@ impl Rules<'_> {
             Call::Browser(_) => {}
         }
         match &effect.look {
-            Some(LookFor::Http(look)) => self.http_look(look, &below(&below(pointer, "look"), "http")),
+            Some(LookFor::Http(look)) => self.http_look(effect, look, &below(&below(pointer, "look"), "http")),
             Some(LookFor::Browser(look)) => self.browser_look(effect, look, &below(&below(pointer, "look"), "browser")),
             None => {}
         }
@@ -231,7 +231,7 @@ impl Rules<'_> {
         if effect.look.is_some() {
             return;
         }
-        if effect.absence.as_ref().is_some_and(|absence| *absence.written() != "inconclusive") {
+        if may_conclude(effect) {
             let message = "without a look, silence proves nothing";
             self.error(&below(pointer, "absence"), message, "add a `look`, or remove `absence`");
         }
@@ -247,7 +247,7 @@ impl Rules<'_> {
         }
     }
 
-    fn http_look(&mut self, look: &HttpLook, pointer: &str) {
+    fn http_look(&mut self, effect: &EffectStep, look: &HttpLook, pointer: &str) {
         let request = below(pointer, "request");
         self.reading(&look.request, &request);
         self.request(&look.request, &request);
@@ -258,17 +258,26 @@ impl Rules<'_> {
         for (n, assertion) in look.present.iter().enumerate() {
             self.pointer(&assertion.at, &format!("{pointer}/present/{n}/at"));
         }
+        let is_proven = look.request.expect.as_ref().is_some_and(|expect| !expect.body.is_empty());
+        if may_conclude(effect) && !is_proven {
+            let message = "an answer of another shape would look like absence";
+            let remedy = "add `expect.body`: what holds of the right answer whether or not the effect is there";
+            self.error(&request, message, remedy);
+        }
     }
 
     fn browser_look(&mut self, effect: &EffectStep, look: &BrowserLook, pointer: &str) {
         self.acts(&look.acts, &below(pointer, "do"));
-        let may_conclude =
-            effect.absence.as_ref().is_some_and(|absence| serde_json::to_value(Absence::Inconclusive).ok().as_ref() != Some(absence.written()));
-        if may_conclude && look.ready.is_none() {
+        if may_conclude(effect) && look.ready.is_none() {
             let message = "an error page would look like absence";
             self.error(pointer, message, "add `ready`: what the right page shows whether or not the effect is there");
         }
     }
+}
+
+/// Whether the look's silence is, or may turn out to be, a proof.
+fn may_conclude(effect: &EffectStep) -> bool {
+    effect.absence.as_ref().is_some_and(|absence| *absence.written() != "inconclusive")
 }
 
 fn is_status(status: u16) -> bool {

@@ -1,0 +1,121 @@
+//! The control plane as one router: state in, `Router` out.
+//!
+//! Owns how routes, authentication and layers are put together. Another surface (GraphQL, the
+//! stream, the operator app) is mounted through [`Mounts`] and gets the same layers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use fermata_engine::engine::Engine;
+use fermata_engine::read::Dependency;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::auth::authenticate;
+use crate::error::{Kind, Problem};
+use crate::rest::{self, layer};
+
+/// Renders the metrics page.
+pub type RenderMetrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+/// Asks what else this process needs besides its database.
+pub type AskDependencies = Arc<dyn Fn() -> BoxFuture<'static, Vec<Dependency>> + Send + Sync>;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The engine.
+    pub engine: Engine,
+    /// Bounds and switches.
+    pub options: AppOptions,
+    /// What `/config/validate` says: a [`ConfigReport`](crate::config::ConfigReport).
+    pub config_report: Arc<Value>,
+    /// The schema of flow documents.
+    pub flow_schema: Arc<Value>,
+    /// Renders `/metrics`.
+    pub metrics: RenderMetrics,
+    /// Further dependencies for `/ready`.
+    pub dependencies: AskDependencies,
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl AppState {
+    /// A state with an empty configuration report, metrics page and list of further dependencies.
+    pub fn new(engine: Engine, options: AppOptions) -> Self {
+        Self {
+            engine,
+            options,
+            config_report: Arc::new(Value::Null),
+            flow_schema: Arc::new(Value::Bool(true)),
+            metrics: Arc::new(|| Box::pin(async { String::new() })),
+            dependencies: Arc::new(|| Box::pin(async { Vec::new() })),
+        }
+    }
+}
+
+/// Bounds and switches of the control plane.
+#[derive(Debug, Clone)]
+pub struct AppOptions {
+    /// The largest body that is read (`MAX_BODY_BYTES`).
+    pub max_body_bytes: usize,
+    /// How long a request may take (`REQUEST_TIMEOUT_SECS`).
+    pub request_timeout: Duration,
+    /// Whether the probes need a token too (`PROBES_REQUIRE_AUTH`, C-05).
+    pub probes_require_auth: bool,
+    /// How the outside reaches us (`PUBLIC_BASE_URL`), without a slash at the end; empty gives
+    /// references relative to wherever the caller reached us.
+    pub public_base_url: String,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 2 << 20,
+            request_timeout: Duration::from_secs(30),
+            probes_require_auth: false,
+            public_base_url: String::new(),
+        }
+    }
+}
+
+/// Routes of other surfaces.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    /// Behind a token: their handlers find a [`Caller`](crate::auth::Caller).
+    pub protected: Router<AppState>,
+    /// Open to everybody; they look after themselves.
+    pub open: Router<AppState>,
+}
+
+/// The REST control plane.
+pub fn app(state: AppState) -> Router {
+    app_with(state, Mounts::default())
+}
+
+/// The REST control plane and other surfaces beside it.
+pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
+    let trimmed = state.options.public_base_url.trim_end_matches('/').len();
+    state.options.public_base_url.truncate(trimmed);
+    let guard = from_fn_with_state(state.clone(), authenticate);
+    let (protected, _) = rest::protected().split_for_parts();
+    let (mut probes, _) = rest::probes().split_for_parts();
+    if state.options.probes_require_auth {
+        probes = probes.route_layer(guard.clone());
+    }
+    probes
+        .merge(protected.merge(mounts.protected).route_layer(guard))
+        .merge(rest::docs::pages())
+        .merge(mounts.open)
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; /openapi.json lists them"))
+        .layer(from_fn_with_state(state.clone(), layer::bound))
+        .layer(from_fn(layer::secure))
+        .layer(from_fn_with_state(state.clone(), layer::observe))
+        .with_state(state)
+}

@@ -1,0 +1,440 @@
+//! Problems (RFC 9457, Q-09): the one shape of every refusal, and the one place where the engine's
+//! errors become statuses.
+//!
+//! A [`Problem`] travels in its response's extensions; the outermost layer (`rest/layer.rs`) writes
+//! the body, because only it knows the request id, the path and the public address.
+
+use std::error::Error;
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use fermata_engine::access::{AuthError, Denied, TokenAdminError};
+use fermata_engine::artifact::ArtifactError;
+use fermata_engine::event::CursorError;
+use fermata_engine::read::ReadError;
+use fermata_engine::run::{ControlError, DecideError, SubmitError};
+use fermata_engine::store::StoreError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// When to come back after the service was not there.
+const RETRY_AFTER_SECS: u64 = 1;
+
+macro_rules! slugs {
+    ($($(#[$doc:meta])* $kind:ident = $status:ident, $slug:literal, $title:literal;)+) => {
+        /// What kind of problem it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The HTTP status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)+ }
+            }
+
+            /// The last part of the problem's type URI.
+            pub const fn slug(self) -> &'static str {
+                match self { $(Self::$kind => $slug,)+ }
+            }
+
+            /// The same sentence for every problem of the kind.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)+ }
+            }
+        }
+    };
+}
+
+slugs! {
+    /// The request does not fit.
+    Validation = BAD_REQUEST, "validation", "The request does not fit";
+    /// Nobody, or nobody known.
+    Unauthorized = UNAUTHORIZED, "unauthorized", "A valid token is needed";
+    /// Known, but not allowed.
+    Forbidden = FORBIDDEN, "forbidden", "The token does not allow this";
+    /// Not there, or not for this client.
+    NotFound = NOT_FOUND, "not-found", "There is no such thing";
+    /// The route has other methods.
+    Method = METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not have this method";
+    /// The state of the thing does not allow it.
+    Conflict = CONFLICT, "conflict", "The state does not allow this";
+    /// The key belongs to another request.
+    IdempotencyMismatch = CONFLICT, "idempotency-mismatch", "The idempotency key was used for another request";
+    /// The cursor points to what is no longer kept.
+    CursorExpired = GONE, "cursor-expired", "The cursor is older than what is kept";
+    /// More than the limit.
+    TooLarge = PAYLOAD_TOO_LARGE, "payload-too-large", "The request is too large";
+    /// Not a form that we read.
+    MediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is in a form that is not read here";
+    /// Not a part of the content.
+    Range = RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "The content does not have that range";
+    /// Too much at once.
+    RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too much at once";
+    /// Something that we need is not there.
+    NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is not ready";
+    /// The answer took too long.
+    Timeout = SERVICE_UNAVAILABLE, "timeout", "The answer took too long";
+    /// A fault of ours.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "A fault on our side";
+}
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldError {
+    /// RFC 6901 pointer into the body; for a query parameter or a header, its name after a slash.
+    pub pointer: String,
+    /// What is wrong and what fits.
+    pub message: String,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    kind: Kind,
+    code: Option<&'static str>,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after_secs: Option<u64>,
+    challenge: Option<&'static str>,
+    more: Map<String, Value>,
+}
+
+/// The body of a refusal, as sent (`application/problem+json`).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemBody {
+    /// The kind of problem, as a URI.
+    pub r#type: String,
+    /// The same for every problem of the kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here and what to do.
+    pub detail: String,
+    /// The path that was asked for.
+    pub instance: String,
+    /// A word for programs.
+    pub code: String,
+    /// Names this request in our logs.
+    pub request_id: String,
+    /// What does not fit, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// When to come back.
+    #[serde(default, rename = "retry_after_s", skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
+    /// The command that it is about.
+    #[serde(default, rename = "command_id", skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<String>,
+}
+
+impl Problem {
+    /// A problem of a kind, with a sentence for people.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (code, errors, retry_after_secs, challenge, more) = (None, Vec::new(), None, None, Map::new());
+        Self { kind, code, detail: detail.into(), errors, retry_after_secs, challenge, more }
+    }
+
+    /// One thing in the request that does not fit.
+    pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        let error = FieldError { pointer: pointer.into(), message: message.into() };
+        let name = if error.pointer.is_empty() { "the body" } else { &error.pointer };
+        Self::new(Kind::Validation, format!("{name}: {}", error.message)).with_errors(vec![error])
+    }
+
+    /// Nothing of that name for this caller.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("no such {what}"))
+    }
+
+    /// A fault of ours: logged whole, told without its insides.
+    pub fn internal(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error, error.code = "internal", "a request failed: {error}");
+        Self::new(Kind::Internal, "something went wrong on our side; the log has it under the request id")
+    }
+
+    /// With a finer word for programs than the kind.
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// With what does not fit, one by one.
+    pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// With the time to come back.
+    pub fn retry_after(self, secs: u64) -> Self {
+        Self { retry_after_secs: Some(secs), ..self }
+    }
+
+    /// With the scheme to authenticate by.
+    pub fn challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+
+    /// With one more member.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The word for programs.
+    pub fn code(&self) -> String {
+        self.code.map_or_else(|| self.kind.slug().replace('-', "_"), str::to_owned)
+    }
+
+    /// The body to send.
+    pub fn body(&self, base: &str, path: &str, request_id: &str) -> Value {
+        let mut body = self.more.clone();
+        body.extend([
+            ("type".to_owned(), format!("{base}/problems/{}", self.kind.slug()).into()),
+            ("title".to_owned(), self.kind.title().into()),
+            ("status".to_owned(), self.kind.status().as_u16().into()),
+            ("detail".to_owned(), self.detail.clone().into()),
+            ("instance".to_owned(), path.into()),
+            ("code".to_owned(), self.code().into()),
+            ("requestId".to_owned(), request_id.into()),
+        ]);
+        if !self.errors.is_empty() {
+            body.insert("errors".to_owned(), json!(self.errors));
+        }
+        if let Some(secs) = self.retry_after_secs {
+            body.insert("retry_after_s".to_owned(), secs.into());
+        }
+        Value::Object(body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        if let Some(secs) = self.retry_after_secs {
+            response.headers_mut().insert(RETRY_AFTER, secs.into());
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn unavailable(error: &StoreError) -> Problem {
+    Problem::new(Kind::NotReady, error.to_string()).retry_after(RETRY_AFTER_SECS)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unreachable(source) => {
+                tracing::warn!(error = source as &(dyn Error + 'static), "the database cannot be reached");
+                unavailable(&error).with_code("database_unreachable")
+            }
+            StoreError::Busy => unavailable(&error).with_code("busy"),
+            StoreError::Stopped => unavailable(&error).with_code("stopping"),
+            StoreError::Refused(_) | StoreError::Schema(_) | StoreError::Unsafe { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let problem = Self::new(Kind::Forbidden, denied.to_string());
+        match denied {
+            Denied::Scope(scope) => problem.with_code("scope_missing").with("scope", scope.as_str()),
+            Denied::CommandType { .. } => problem.with_code("command_type_not_allowed"),
+            Denied::Client(_) => problem.with_code("client_not_allowed"),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let code = match error {
+            AuthError::Malformed => "token_malformed",
+            AuthError::Unknown => "token_unknown",
+            AuthError::Expired => "token_expired",
+            AuthError::Store(error) => return error.into(),
+        };
+        Self::new(Kind::Unauthorized, error.to_string())
+            .with_code(code)
+            .challenge(r#"Bearer realm="fermata", error="invalid_token""#)
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitError::Invalid { pointer, message } => Self::invalid(pointer, message),
+            SubmitError::UnknownType { known } => {
+                Self::invalid("/type", detail).with_code("unknown_type").with("known", known)
+            }
+            SubmitError::Denied(denied) => denied.into(),
+            SubmitError::Mismatch { command_id } => {
+                Self::new(Kind::IdempotencyMismatch, detail).with("command_id", command_id.to_string())
+            }
+            SubmitError::Busy => {
+                Self::new(Kind::NotReady, detail).with_code("busy").retry_after(RETRY_AFTER_SECS)
+            }
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ControlError::NotFound => Self::new(Kind::NotFound, detail),
+            ControlError::Ended => Self::new(Kind::Conflict, detail).with_code("command_ended"),
+            ControlError::NotWaiting => Self::new(Kind::Conflict, detail).with_code("not_waiting"),
+            ControlError::Denied(denied) => denied.into(),
+            ControlError::Invalid { pointer, message } => Self::invalid(pointer, message),
+            ControlError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecideError::NotFound => Self::new(Kind::NotFound, detail),
+            DecideError::AlreadyDecided(gate) => {
+                Self::new(Kind::Conflict, detail).with_code("gate_decided").with("gate", json!(gate))
+            }
+            DecideError::Expired => Self::new(Kind::Conflict, detail).with_code("gate_expired"),
+            DecideError::Denied(denied) => denied.into(),
+            DecideError::Invalid(error) => Self::invalid("", error.to_string()),
+            DecideError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CursorError> for Problem {
+    fn from(error: CursorError) -> Self {
+        match error {
+            CursorError::Expired { oldest } => {
+                Self::new(Kind::CursorExpired, error.to_string()).with("oldest_cursor", oldest.to_string())
+            }
+            CursorError::Malformed | CursorError::Version(_) | CursorError::Foreign => {
+                Self::invalid("/after", error.to_string()).with_code("cursor_invalid")
+            }
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReadError::Denied(denied) => denied.into(),
+            ReadError::NotFound(_) => Self::new(Kind::NotFound, detail),
+            ReadError::Cursor(error) => error.into(),
+            ReadError::Filter { name, message } => Self::invalid(format!("/{name}"), message),
+            ReadError::Artifact(ArtifactError::NoSuch(_)) => Self::not_found("content"),
+            ReadError::Artifact(error) => Self::internal(&error),
+            ReadError::TooSlow => Self::new(Kind::Timeout, detail).retry_after(RETRY_AFTER_SECS),
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokenAdminError> for Problem {
+    fn from(error: TokenAdminError) -> Self {
+        match error {
+            TokenAdminError::Denied(denied) => denied.into(),
+            TokenAdminError::Invalid { pointer, message } => Self::invalid(pointer, message),
+            TokenAdminError::NotFound => Self::new(Kind::NotFound, error.to_string()),
+            TokenAdminError::Random(_) => Self::internal(&error),
+            TokenAdminError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::access::Scope;
+    use fermata_engine::event::Cursor;
+    use fermata_engine::id::RunId;
+
+    use super::*;
+
+    fn status(problem: impl Into<Problem>) -> u16 {
+        problem.into().kind.status().as_u16()
+    }
+
+    fn invalid() -> SubmitError {
+        SubmitError::Invalid { pointer: "/priority".into(), message: "must be 0 to 9".into() }
+    }
+
+    #[test]
+    fn bad_input_is_never_our_fault() {
+        assert_eq!(status(invalid()), 400);
+        assert_eq!(status(SubmitError::UnknownType { known: vec!["flow.run".into()] }), 400);
+        assert_eq!(status(SubmitError::Mismatch { command_id: RunId(uuid::Uuid::nil()) }), 409);
+        assert_eq!(status(ControlError::NotFound), 404);
+        assert_eq!(status(ControlError::Ended), 409);
+        assert_eq!(status(ControlError::NotWaiting), 409);
+        assert_eq!(status(DecideError::Expired), 409);
+        assert_eq!(status(Denied::Scope(Scope::Admin)), 403);
+        assert_eq!(status(AuthError::Unknown), 401);
+        assert_eq!(status(CursorError::Malformed), 400);
+        assert_eq!(status(CursorError::Expired { oldest: Cursor::at(1) }), 410);
+    }
+
+    #[test]
+    fn what_passes_says_when_to_come_back() {
+        for problem in [Problem::from(StoreError::Busy), StoreError::Stopped.into(), SubmitError::Busy.into()] {
+            assert_eq!(problem.kind.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(problem.clone().into_response().headers()[RETRY_AFTER], "1");
+            assert_eq!(problem.body("", "/", "r")["retry_after_s"], 1);
+        }
+    }
+
+    #[test]
+    fn a_body_has_every_member_of_the_contract() {
+        let body = Problem::from(invalid()).body("https://f.example", "/v1/commands", "r-1");
+        let wanted = json!({
+            "type": "https://f.example/problems/validation", "title": "The request does not fit", "status": 400,
+            "detail": "/priority: must be 0 to 9", "instance": "/v1/commands", "code": "validation",
+            "requestId": "r-1", "errors": [{"pointer": "/priority", "message": "must be 0 to 9"}],
+        });
+        assert_eq!(body, wanted);
+        serde_json::from_value::<ProblemBody>(body).unwrap();
+    }
+
+    #[test]
+    fn a_refused_scope_is_named() {
+        let body = Problem::from(Denied::Scope(Scope::CommandsWrite)).body("", "/", "r");
+        assert_eq!((body["scope"].as_str(), body["status"].as_u64()), (Some("commands:write"), Some(403)));
+        assert!(body["detail"].as_str().unwrap().contains("commands:write"));
+    }
+
+    #[test]
+    fn every_slug_is_one_of_its_own() {
+        let slugs: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn an_unauthenticated_answer_names_the_scheme() {
+        let response = Problem::from(AuthError::Expired).into_response();
+        assert!(response.headers()[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer"));
+    }
+}

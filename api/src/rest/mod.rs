@@ -1,0 +1,66 @@
+//! REST: one file per resource, each a translator (style, habit 7).
+//!
+//! Owns routes and wire shapes. Knows no SQL and decides nothing: a handler reads the request,
+//! calls one engine function and shapes its answer. Read `commands.rs` first; to add a resource,
+//! write its file and add its routes here, then run the tests with `FERMATA_UPDATE=1`.
+
+mod actions;
+mod artifacts;
+mod body;
+mod commands;
+mod control;
+pub(crate) mod docs;
+mod events;
+mod gates;
+pub(crate) mod layer;
+mod probes;
+mod query;
+mod range;
+mod schemas;
+mod steps;
+mod tokens;
+pub(crate) mod wire;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::AppState;
+
+pub use layer::RequestContext;
+
+/// What tells of the process itself.
+pub(crate) fn probes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(probes::health))
+        .routes(routes!(probes::ready))
+        .routes(routes!(probes::metrics))
+}
+
+/// Everything that needs a token.
+pub(crate) fn protected() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(commands::submit, commands::list))
+        .routes(routes!(commands::read))
+        .routes(routes!(control::cancel))
+        .routes(routes!(control::resume))
+        .routes(routes!(control::signal))
+        .routes(routes!(steps::list))
+        .routes(routes!(actions::of_command))
+        .routes(routes!(actions::list))
+        .routes(routes!(events::of_command))
+        .routes(routes!(events::list))
+        .routes(routes!(gates::of_command))
+        .routes(routes!(gates::list))
+        .routes(routes!(gates::read))
+        .routes(routes!(gates::decide))
+        .routes(routes!(artifacts::of_command))
+        .routes(routes!(artifacts::read))
+        .routes(routes!(artifacts::content))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::flow))
+        .routes(routes!(schemas::command))
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::rotate))
+        .routes(routes!(probes::config))
+}

@@ -1,0 +1,74 @@
+//! Wire shapes by name. The shapes themselves are the engine's views and the requests of this
+//! folder, described by `schemars`; `utoipa` only refers to them (see `openapi.rs`).
+
+use std::borrow::Cow;
+
+use fermata_engine::read::Paged;
+use fermata_engine::{access, read};
+use schemars::{JsonSchema, SchemaGenerator};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::{commands, control, gates, probes, schemas, tokens};
+use crate::error;
+
+macro_rules! wire {
+    ($($name:ident: $shape:ty),+ $(,)?) => {
+        $(
+            #[doc = concat!("Stands for the wire shape `", stringify!($name), "`.")]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new().into()
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> Cow<'static, str> {
+                    Cow::Borrowed(stringify!($name))
+                }
+            }
+        )+
+
+        /// Puts the real shapes into the generator, and answers their names as used in the document
+        /// and as given by the generator. The two must agree.
+        pub(crate) fn collect(generator: &mut SchemaGenerator) -> Vec<(&'static str, Cow<'static, str>)> {
+            vec![$({
+                drop(generator.subschema_for::<$shape>());
+                (stringify!($name), <$shape as JsonSchema>::schema_name())
+            },)+]
+        }
+    };
+}
+
+wire! {
+    Action: read::ActionView,
+    ActionList: Paged<read::ActionView>,
+    Artifact: read::ArtifactView,
+    ArtifactList: Paged<read::ArtifactView>,
+    CancelRequest: control::CancelRequest,
+    Command: read::CommandView,
+    CommandAccepted: commands::CommandAccepted,
+    CommandList: Paged<read::CommandView>,
+    CommandMoved: control::CommandMoved,
+    CommandRequest: commands::CommandRequest,
+    CommandValid: commands::CommandValid,
+    Decision: gates::DecisionRequest,
+    EventList: read::EventPage,
+    Gate: read::GateView,
+    GateList: Paged<read::GateView>,
+    Health: probes::Health,
+    Problem: error::ProblemBody,
+    Readiness: probes::Readiness,
+    ResumeRequest: control::ResumeRequest,
+    RotateRequest: tokens::RotateRequest,
+    SchemaList: schemas::SchemaList,
+    SignalAccepted: control::SignalAccepted,
+    SignalRequest: control::SignalRequest,
+    StepList: Paged<read::StepView>,
+    TokenCreated: tokens::TokenCreated,
+    TokenList: Paged<access::TokenView>,
+    TokenRequest: tokens::TokenRequest,
+}

@@ -1,0 +1,129 @@
+//! Laws of effects on the engine alone: what a lost answer, a lost call and a hidden effect end in.
+
+use std::time::Duration;
+
+use fermata_engine::access::Principal;
+use fermata_engine::run::Decision;
+use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
+use fermata_tests::{Ledger, Post, Promises, TestDb};
+use serde_json::{Value, json};
+
+struct Publish(Ledger);
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Input {
+    key: String,
+    promises: Promises,
+}
+
+impl Workflow for Publish {
+    type Input = Input;
+    type Output = Value;
+    const NAME: &'static str = "test.publish";
+    const VERSION: &'static str = "1";
+
+    async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
+        let post = Post { ledger: self.0.clone(), key: input.key, promises: input.promises };
+        let receipt = context.effect("publish", &post).await?;
+        context.step("after").run(|_| async { Ok(json!("done")) }).await?;
+        Ok(receipt)
+    }
+}
+
+async fn publish(promises: Promises) -> (TestDb, Ledger, fermata_engine::Engine, fermata_engine::id::RunId) {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
+    let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": promises})).await;
+    (db, ledger, engine, run)
+}
+
+async fn states(db: &TestDb) -> Vec<String> {
+    sqlx::query_scalar("select phase from fermata.audit order by position").fetch_all(&db.pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answered_call_walks_the_whole_machine_with_one_audit_row_each() {
+    let (db, ledger, engine, run) = publish(Promises::default()).await;
+    assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "k"})));
+    assert_eq!(ledger.count("k"), 1);
+    let path = ["queued", "preflight_passed", "identity_verified", "attempted", "confirmed_success", "postcheck_complete"];
+    assert_eq!(states(&db).await, path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_confirmed_by_looking_and_the_call_is_made_once() {
+    let (db, ledger, engine, run) = publish(Promises { loses_answer: true, ..Promises::default() }).await;
+    assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_call_on_a_platform_with_keys_is_sent_again_with_the_same_key() {
+    let (db, ledger, engine, run) = publish(Promises { loses_call: true, honours_keys: true, ..Promises::default() }).await;
+    assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 2));
+    assert_eq!(db.count("select count(*) from fermata.action where resends = 1").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_call_with_conclusive_absence_gets_one_successor_after_the_deadline() {
+    let (db, ledger, engine, run) = publish(Promises { loses_call: true, conclusive: true, ..Promises::default() }).await;
+    assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 2));
+    assert_eq!(db.count("select count(*) from fermata.action").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_call_with_inconclusive_absence_is_unknown_and_a_person_is_asked() {
+    let (db, ledger, engine, run) = publish(Promises { loses_call: true, ..Promises::default() }).await;
+    db.reaches(&engine, run, &["HUMAN_REQUIRED"]).await;
+    assert_eq!((ledger.count("k"), ledger.calls()), (0, 1));
+    assert_eq!(db.count("select count(*) from fermata.action where state = 'unknown'").await, 1);
+    assert_eq!(db.count("select count(*) from fermata.gate where state = 'open'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_post_is_unknown_and_never_posted_twice_until_a_person_confirms_it() {
+    let (db, ledger, engine, run) = publish(Promises { loses_answer: true, hides: true, ..Promises::default() }).await;
+    db.reaches(&engine, run, &["HUMAN_REQUIRED"]).await;
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
+    assert_eq!(db.count("select count(*) from fermata.step where key = 'after'").await, 0);
+    let gate: uuid::Uuid = sqlx::query_scalar("select id from fermata.gate").fetch_one(&db.pool).await.unwrap();
+    let yes = Decision { approve: true, comment: Some("I saw it".into()), outputs: json!({"id": "seen"}) };
+    engine.decide(&Principal::operator(), fermata_engine::id::GateId(gate), yes).await.unwrap();
+    assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "seen"})));
+    assert_eq!(ledger.count("k"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_intent_in_another_command_returns_the_stored_result() {
+    let (db, ledger, engine, run) = publish(Promises::default()).await;
+    db.ended(&engine, run).await;
+    let again = db.submit(&engine, "test.publish", json!({"key": "k", "promises": Promises::default()})).await;
+    let ended = db.ended(&engine, again).await;
+    assert_eq!(ended.result, Some(json!({"id": "k"})));
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engaged_kill_switch_blocks_before_any_call() {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    sqlx::query("insert into fermata.kill_switch values ('account:ada', true, 'test', 'me', 1, now())").execute(&db.pool).await.unwrap();
+    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
+    let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": Promises::default()})).await;
+    let ended = db.ended(&engine, run).await;
+    assert_eq!(ended.error.unwrap()["code"], "kill_switch");
+    assert_eq!(ledger.calls(), 0);
+    assert_eq!(db.count("select count(*) from fermata.action where state = 'blocked'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_refuses_every_move_that_the_machine_does_not_have() {
+    let (db, _, engine, run) = publish(Promises::default()).await;
+    db.ended(&engine, run).await;
+    for to in ["queued", "attempted", "unknown", "confirmed_success", "nonsense"] {
+        let moved = sqlx::query("update fermata.action set state = $1").bind(to).execute(&db.pool).await;
+        assert!(moved.is_err(), "postcheck_complete -> {to}");
+    }
+    assert!(sqlx::query("delete from fermata.audit").execute(&db.pool).await.is_err());
+}

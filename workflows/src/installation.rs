@@ -1,0 +1,46 @@
+//! What is particular to one installation, and the workflows that it hosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fermata_engine::clock::Clock;
+use fermata_engine::workflow::Registry;
+use serde_json::Value;
+
+use crate::bench::BenchSteps;
+use crate::browser::BrowserLane;
+use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tools};
+use crate::packs::packs;
+
+/// What is particular to one installation.
+#[derive(Debug)]
+pub struct Installation {
+    /// The installed flows.
+    pub flows: Vec<Flow>,
+    /// Addresses of sites by name, without a slash at the end; flows name them `${env.<name>}`.
+    /// Their hosts are allowed.
+    pub sites: BTreeMap<String, String>,
+    /// Further hosts that flows may reach: `example.org`, or `127.0.0.1:7079` for one port.
+    pub allow_hosts: Vec<String>,
+    /// Where browsers come from; without it flows with browser steps fail.
+    pub browser: Option<BrowserLane>,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl Installation {
+    /// An installation with the flows that come with Fermata, no site and no browser.
+    pub fn with_packs(clock: Clock) -> Result<Self, FlowError> {
+        Ok(Self { flows: packs()?, sites: BTreeMap::new(), allow_hosts: Vec::new(), browser: None, clock })
+    }
+}
+
+/// The workflows of an installation. Of several flows with one name the last wins.
+pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
+    let Installation { flows, sites, allow_hosts, browser, clock } = installation;
+    let allowed = AllowList::new(allow_hosts.iter().map(String::as_str), sites.values().map(String::as_str));
+    let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
+    let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
+    let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
+    Ok(Registry::new().with(FlowRun::new(flows, tools)).with(BenchSteps))
+}
