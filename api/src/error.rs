@@ -94,9 +94,12 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// A refusal.
+/// A refusal. Small to hand on: refusals are rare, and so is what they say.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Facts>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Facts {
     kind: Kind,
     code: Option<&'static str>,
     detail: String,
@@ -140,7 +143,7 @@ impl Problem {
     /// A problem of a kind, with a sentence for people.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (code, errors, retry_after_secs, challenge, more) = (None, Vec::new(), None, None, Map::new());
-        Self { kind, code, detail: detail.into(), errors, retry_after_secs, challenge, more }
+        Self(Box::new(Facts { kind, code, detail: detail.into(), errors, retry_after_secs, challenge, more }))
     }
 
     /// One thing in the request that does not fit.
@@ -162,57 +165,62 @@ impl Problem {
     }
 
     /// With a finer word for programs than the kind.
-    pub fn with_code(self, code: &'static str) -> Self {
-        Self { code: Some(code), ..self }
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.0.code = Some(code);
+        self
     }
 
     /// With what does not fit, one by one.
-    pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
-        Self { errors, ..self }
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
     }
 
     /// With the time to come back.
-    pub fn retry_after(self, secs: u64) -> Self {
-        Self { retry_after_secs: Some(secs), ..self }
+    pub fn retry_after(mut self, secs: u64) -> Self {
+        self.0.retry_after_secs = Some(secs);
+        self
     }
 
     /// With the scheme to authenticate by.
-    pub fn challenge(self, challenge: &'static str) -> Self {
-        Self { challenge: Some(challenge), ..self }
+    pub fn challenge(mut self, challenge: &'static str) -> Self {
+        self.0.challenge = Some(challenge);
+        self
     }
 
     /// With one more member.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
     /// What kind it is.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The word for programs.
     pub fn code(&self) -> String {
-        self.code.map_or_else(|| self.kind.slug().replace('-', "_"), str::to_owned)
+        self.0.code.map_or_else(|| self.0.kind.slug().replace('-', "_"), str::to_owned)
     }
 
     /// The body to send.
     pub fn body(&self, base: &str, path: &str, request_id: &str) -> Value {
-        let mut body = self.more.clone();
+        let facts = &self.0;
+        let mut body = facts.more.clone();
         body.extend([
-            ("type".to_owned(), format!("{base}/problems/{}", self.kind.slug()).into()),
-            ("title".to_owned(), self.kind.title().into()),
-            ("status".to_owned(), self.kind.status().as_u16().into()),
-            ("detail".to_owned(), self.detail.clone().into()),
+            ("type".to_owned(), format!("{base}/problems/{}", facts.kind.slug()).into()),
+            ("title".to_owned(), facts.kind.title().into()),
+            ("status".to_owned(), facts.kind.status().as_u16().into()),
+            ("detail".to_owned(), facts.detail.clone().into()),
             ("instance".to_owned(), path.into()),
             ("code".to_owned(), self.code().into()),
             ("requestId".to_owned(), request_id.into()),
         ]);
-        if !self.errors.is_empty() {
-            body.insert("errors".to_owned(), json!(self.errors));
+        if !facts.errors.is_empty() {
+            body.insert("errors".to_owned(), json!(facts.errors));
         }
-        if let Some(secs) = self.retry_after_secs {
+        if let Some(secs) = facts.retry_after_secs {
             body.insert("retry_after_s".to_owned(), secs.into());
         }
         Value::Object(body)
@@ -221,11 +229,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.kind.status().into_response();
-        if let Some(secs) = self.retry_after_secs {
+        let mut response = self.0.kind.status().into_response();
+        if let Some(secs) = self.0.retry_after_secs {
             response.headers_mut().insert(RETRY_AFTER, secs.into());
         }
-        if let Some(challenge) = self.challenge {
+        if let Some(challenge) = self.0.challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
@@ -376,7 +384,7 @@ mod tests {
     use super::*;
 
     fn status(problem: impl Into<Problem>) -> u16 {
-        problem.into().kind.status().as_u16()
+        problem.into().kind().status().as_u16()
     }
 
     fn invalid() -> SubmitError {
@@ -401,7 +409,7 @@ mod tests {
     #[test]
     fn what_passes_says_when_to_come_back() {
         for problem in [Problem::from(StoreError::Busy), StoreError::Stopped.into(), SubmitError::Busy.into()] {
-            assert_eq!(problem.kind.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(problem.kind().status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(problem.clone().into_response().headers()[RETRY_AFTER], "1");
             assert_eq!(problem.body("", "/", "r")["retry_after_s"], 1);
         }

@@ -126,6 +126,11 @@ impl Engine {
         self.store().ping().await
     }
 
+    /// What a benchmark reads of the server.
+    pub async fn server_stats(&self) -> Result<crate::store::ServerStats, StoreError> {
+        self.store().server_stats().await
+    }
+
     /// The workflows of this installation.
     pub fn registry(&self) -> &Registry {
         &self.inner.host.registry

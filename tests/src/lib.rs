@@ -7,6 +7,6 @@ mod database;
 mod outside;
 mod wait;
 
-pub use database::{TestDb, cluster_url};
+pub use database::{TestDb, cluster_url, submission};
 pub use outside::{Ledger, Post, Promises};
 pub use wait::{PATIENCE, eventually};

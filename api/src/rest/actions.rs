@@ -19,7 +19,7 @@ use crate::error::Problem;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ActionQuery {
+pub(crate) struct ActionQuery {
     /// The command.
     command_id: Option<String>,
     /// States, with commas between.

@@ -30,7 +30,7 @@ use crate::error::{Kind, Problem};
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ArtifactQuery {
+pub(crate) struct ArtifactQuery {
     /// What it is, such as `screenshot`.
     #[serde(alias = "kind")]
     r#type: Option<String>,

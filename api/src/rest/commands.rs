@@ -23,14 +23,14 @@ use crate::auth::Caller;
 use crate::error::Problem;
 
 /// Says that an earlier request with the same key was answered again.
-pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const MAX_KEY_BYTES: usize = 255;
 
 /// The command envelope.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CommandRequest {
+pub(crate) struct CommandRequest {
     /// The command type, such as `flow.run`; `/v1/schemas` lists them.
     pub r#type: String,
     /// What the type asks for; `/v1/schemas/command/{type}` describes it.
@@ -69,7 +69,7 @@ pub struct CommandRequest {
 /// Bounds of a command.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CommandPolicy {
+pub(crate) struct CommandPolicy {
     /// The most retries of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
@@ -80,7 +80,7 @@ pub struct CommandPolicy {
 
 /// A command is durable.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct CommandAccepted {
+pub(crate) struct CommandAccepted {
     /// The command.
     pub command_id: RunId,
     /// Its status.
@@ -91,7 +91,7 @@ pub struct CommandAccepted {
 
 /// A command would be accepted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct CommandValid {
+pub(crate) struct CommandValid {
     /// Always true.
     pub valid: bool,
 }
@@ -100,7 +100,7 @@ pub struct CommandValid {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct CommandQuery {
+pub(crate) struct CommandQuery {
     /// Statuses, with commas between.
     #[serde(alias = "status")]
     state: Option<String>,
@@ -134,6 +134,8 @@ pub struct CommandQuery {
         (status = 202, description = "Accepted, or accepted before under the same key.", body = wire::CommandAccepted,
          headers(("Location" = String), ("Idempotent-Replayed" = String, description = "`true` for the same again."))),
         (status = 200, description = "A dry run: it would be accepted.", body = wire::CommandValid),
+        (status = 409, description = "The key was used for another request: `command_id` says which.",
+         content_type = "application/problem+json", body = wire::Problem),
     )
 )]
 pub(super) async fn submit(

@@ -19,7 +19,7 @@ use crate::error::Problem;
 /// Why a command is cancelled.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CancelRequest {
+pub(crate) struct CancelRequest {
     /// For the record.
     #[schemars(length(max = 2000))]
     reason: Option<String>,
@@ -28,7 +28,7 @@ pub struct CancelRequest {
 /// What a person says at the end of a takeover.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ResumeRequest {
+pub(crate) struct ResumeRequest {
     /// For the record.
     comment: Option<String>,
     /// What the run gets to see.
@@ -39,7 +39,7 @@ pub struct ResumeRequest {
 /// Outside input for a run.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignalRequest {
+pub(crate) struct SignalRequest {
     /// Chosen by the sender, a UUID: the same again changes nothing.
     signal_id: Option<SignalId>,
     /// What the run gets.
@@ -49,7 +49,7 @@ pub struct SignalRequest {
 
 /// A command was moved.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct CommandMoved {
+pub(crate) struct CommandMoved {
     /// The command.
     pub command_id: RunId,
     /// Its status.
@@ -58,7 +58,7 @@ pub struct CommandMoved {
 
 /// A signal is durable.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct SignalAccepted {
+pub(crate) struct SignalAccepted {
     /// The signal.
     pub signal_id: SignalId,
     /// The command that it is for.

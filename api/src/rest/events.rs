@@ -21,7 +21,7 @@ use crate::error::Problem;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EventQuery {
+pub(crate) struct EventQuery {
     /// The command.
     command_id: Option<String>,
     /// Types, with commas between.

@@ -24,7 +24,7 @@ use crate::error::Problem;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct GateQuery {
+pub(crate) struct GateQuery {
     /// States, with commas between.
     #[serde(alias = "status")]
     state: Option<String>,
@@ -43,7 +43,7 @@ pub struct GateQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "Decision")]
 #[serde(deny_unknown_fields)]
-pub struct DecisionRequest {
+pub(crate) struct DecisionRequest {
     /// Yes or no.
     decision: Word,
     /// For the record.

@@ -19,7 +19,7 @@ use crate::error::Problem;
 
 /// The process answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Health {
+pub(crate) struct Health {
     /// Always `ok`.
     pub status: String,
     /// The program's version.
@@ -28,7 +28,7 @@ pub struct Health {
 
 /// Whether everything that the process needs is there.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Whether all of them answer.
     pub ready: bool,
     /// The names of those that do not.

@@ -17,14 +17,14 @@ const SCHEMA_JSON: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "applic
 
 /// What schemas there are.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct SchemaList {
+pub(crate) struct SchemaList {
     /// The schemas.
     pub items: Vec<SchemaRef>,
 }
 
 /// One schema.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct SchemaRef {
+pub(crate) struct SchemaRef {
     /// What it describes: a command type, or `flow`.
     pub name: String,
     /// Its identity.

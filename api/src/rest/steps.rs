@@ -16,7 +16,7 @@ use crate::error::Problem;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct StepQuery {
+pub(crate) struct StepQuery {
     /// 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.

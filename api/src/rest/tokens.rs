@@ -22,7 +22,7 @@ use crate::error::Problem;
 /// A token to be made.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     /// For which client; the caller's own when left out, `*` for every client.
     client_id: Option<String>,
     /// Who or what will use it.
@@ -40,14 +40,14 @@ pub struct TokenRequest {
 /// How a token is replaced.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RotateRequest {
+pub(crate) struct RotateRequest {
     /// How long the old token goes on; an hour when left out.
     overlap_secs: Option<u64>,
 }
 
 /// A token was made. Its text is shown this once.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
-pub struct TokenCreated {
+pub(crate) struct TokenCreated {
     /// Its id.
     pub token_id: TokenId,
     /// The text to send.

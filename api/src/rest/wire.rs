@@ -17,7 +17,7 @@ macro_rules! wire {
         $(
             #[doc = concat!("Stands for the wire shape `", stringify!($name), "`.")]
             #[derive(Debug, Clone, Copy)]
-            pub struct $name;
+            pub(crate) struct $name;
 
             impl PartialSchema for $name {
                 fn schema() -> RefOr<Schema> {
@@ -44,7 +44,6 @@ macro_rules! wire {
 }
 
 wire! {
-    Action: read::ActionView,
     ActionList: Paged<read::ActionView>,
     Artifact: read::ArtifactView,
     ArtifactList: Paged<read::ArtifactView>,

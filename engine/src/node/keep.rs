@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -11,16 +10,16 @@ use super::{Host, NodeOptions};
 use crate::id::NodeId;
 use crate::run::Lease;
 use crate::store::StoreError;
-use crate::store::node::NodeRow;
+use crate::store::node::{Hints, NodeRow};
 use crate::telemetry;
 use crate::workflow::session::Exit;
 
 /// The pause before a lost registration is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// A registration: the listener holds the session lock for as long as it is connected.
+/// A registration: the hints' connection holds the session lock for as long as it is connected.
 pub(crate) struct Registration {
-    listener: PgListener,
+    hints: Hints,
     lease: Lease,
 }
 
@@ -34,9 +33,9 @@ pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Regis
         lease: options.lease,
     };
     let asked = host.clock.monotonic();
-    let listener = host.store.listen(&row).await?;
+    let hints = host.store.listen(&row).await?;
     info!(node = %row.id, "node {} is registered", row.id);
-    Ok(Registration { listener, lease: Lease::new(row.id, asked, options.lease) })
+    Ok(Registration { hints, lease: Lease::new(row.id, asked, options.lease) })
 }
 
 /// Keeps the node registered; a node that was taken for dead gives up its runs and comes back
@@ -53,7 +52,7 @@ pub(crate) async fn keep(
         tell.send_replace(Some(lease.clone()));
         tokio::select! {
             () = renew(&host, &lease, options.lease) => {}
-            () = hear(&host, &mut registration.listener) => {}
+            () = hear(&host, &mut registration.hints) => {}
             () = pass_mail(&host, &lease) => {}
         }
         lease.lose();
@@ -95,11 +94,11 @@ async fn renew(host: &Host, lease: &Lease, length: Duration) {
 }
 
 /// Passes hints of other nodes on; returns when the connection, and with it the lock, is gone.
-async fn hear(host: &Host, listener: &mut PgListener) {
+async fn hear(host: &Host, hints: &mut Hints) {
     loop {
-        match listener.try_recv().await {
-            Ok(Some(notification)) => {
-                if notification.payload() != host.wakes.origin.simple().to_string() {
+        match hints.next().await {
+            Ok(Some(origin)) => {
+                if origin != host.wakes.origin.simple().to_string() {
                     host.wakes.heard();
                 }
             }

@@ -192,6 +192,9 @@ fn check_keys(submission: &Submission) -> Result<(), SubmitError> {
             return Err(SubmitError::invalid(pointer, "the year must be 1970 to 9998"));
         }
     }
+    if !submission.payload.is_object() {
+        return Err(SubmitError::invalid("/payload", "must be an object"));
+    }
     document_at("/payload", &submission.payload)?;
     submission.policy.as_ref().map_or(Ok(()), |policy| document_at("/policy", policy))
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Row};
 
 pub use migrate::{MIGRATOR, migrate};
 
@@ -89,6 +89,17 @@ pub(crate) enum Role {
     Owner,
 }
 
+/// The server as a benchmark sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStats {
+    /// Bytes of WAL since the cluster was made.
+    pub wal_bytes: i64,
+    /// Processes that serve this database.
+    pub backend_pids: Vec<i32>,
+    /// What it says of itself.
+    pub version: String,
+}
+
 /// Connections to one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -138,6 +149,22 @@ impl Store {
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.direct.execute("select 1").await?;
         Ok(())
+    }
+
+    /// What a benchmark reads of the server.
+    pub(crate) async fn server_stats(&self) -> Result<ServerStats, StoreError> {
+        let row = sqlx::query(
+            "select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8 as wal_bytes, version() as version,
+                    (select coalesce(array_agg(pid), '{}') from pg_stat_activity
+                      where datname = current_database()) as backends",
+        )
+        .fetch_one(&self.direct)
+        .await?;
+        Ok(ServerStats {
+            wal_bytes: row.try_get("wal_bytes")?,
+            backend_pids: row.try_get("backends")?,
+            version: row.try_get("version")?,
+        })
     }
 
     /// Ends all pooled connections.

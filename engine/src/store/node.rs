@@ -55,6 +55,16 @@ impl Store {
     }
 }
 
+/// Hints of other nodes, on the connection whose session lock says that this node lives.
+pub(crate) struct Hints(sqlx::postgres::PgListener);
+
+impl Hints {
+    /// The next hint's origin; `None` when the connection, and with it the lock, is gone.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(self.0.try_recv().await?.map(|hint| hint.payload().to_owned()))
+    }
+}
+
 /// The channel of hints between nodes.
 const CHANNEL: &str = "fermata";
 /// Idempotency keys are kept this long (C-35).
@@ -64,7 +74,7 @@ const MAX_PRUNED: i64 = 10_000;
 
 impl Store {
     /// Enters a node on a connection of its own, which then listens for hints.
-    pub(crate) async fn listen(&self, node: &NodeRow) -> Result<sqlx::postgres::PgListener, StoreError> {
+    pub(crate) async fn listen(&self, node: &NodeRow) -> Result<Hints, StoreError> {
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
@@ -88,7 +98,7 @@ impl Store {
         .bind(millis(node.lease))
         .execute(&mut listener)
         .await?;
-        Ok(listener)
+        Ok(Hints(listener))
     }
 
     /// Ends a lease now: its runs may be taken by others.

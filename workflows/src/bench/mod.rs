@@ -12,7 +12,7 @@ pub const MAX_STEPS: u16 = 1_000;
 pub const GO: &str = "go";
 
 /// Brings a step's result to about 100 bytes of JSON.
-const FILLER: &str = "no-op, but as durable as any other step of any other run";
+const FILLER: &str = "a no-op, and yet as durable as any other step of any other run of this";
 
 /// What `bench.steps` takes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +59,10 @@ impl Workflow for BenchSteps {
         if input.steps <= MAX_STEPS {
             return Ok(());
         }
-        let message = format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps);
+        let message = format!(
+            "a run has at most {MAX_STEPS} steps, not {}; start several runs",
+            input.steps
+        );
         Err(Failure::new("input_invalid", message))
     }
 
@@ -68,7 +71,13 @@ impl Workflow for BenchSteps {
             context.wait_signal::<Value>(GO).await?;
         }
         for n in 1..=input.steps {
-            let done = async |_| Ok(StepResult { step: n, ok: true, note: FILLER.to_owned() });
+            let done = async |_| {
+                Ok(StepResult {
+                    step: n,
+                    ok: true,
+                    note: FILLER.to_owned(),
+                })
+            };
             context.step("step").key(n.to_string()).run(done).await?;
         }
         Ok(BenchOutput { steps: input.steps })
@@ -81,14 +90,21 @@ mod tests {
 
     #[test]
     fn a_steps_result_has_about_a_hundred_bytes() {
-        let result = StepResult { step: 10, ok: true, note: FILLER.to_owned() };
+        let result = StepResult {
+            step: 10,
+            ok: true,
+            note: FILLER.to_owned(),
+        };
         let bytes = serde_json::to_string(&result).unwrap().len();
         assert!((90..=110).contains(&bytes), "{bytes}");
     }
 
     #[test]
     fn a_run_with_too_many_steps_is_refused() {
-        let input = |steps| BenchInput { steps, ..BenchInput::default() };
+        let input = |steps| BenchInput {
+            steps,
+            ..BenchInput::default()
+        };
         assert!(BenchSteps.check(&input(MAX_STEPS)).is_ok());
         assert!(BenchSteps.check(&input(MAX_STEPS + 1)).is_err());
     }

@@ -36,7 +36,7 @@ pub const MAX_VISIBLE_WITHIN_S: f64 = 86_400.0;
 /// One attempt of an HTTP step that says nothing else.
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// One attempt of a browser step that says nothing else.
-pub const BROWSER_TIMEOUT: Duration = Duration::from_secs(120);
+pub const BROWSER_TIMEOUT: Duration = Duration::from_mins(2);
 /// One call of an effect that says nothing else, in seconds.
 pub const CALL_TIMEOUT_S: f64 = 30.0;
 /// How long a wait in a browser step goes on when it says nothing else.
@@ -44,4 +44,4 @@ pub const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a page of a look may take until it is ready to be judged.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause that another side may ask for.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);

@@ -19,6 +19,8 @@ mod scope;
 mod source;
 mod template;
 
+use std::collections::BTreeMap;
+
 use fermata_engine::document::fingerprint;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -27,10 +29,10 @@ use document::FlowDocument;
 use inputs::Inputs;
 use scope::Scope;
 
-pub(crate) use interpreter::Tools;
 pub use finding::{Finding, FlowError, Severity};
 pub use flow_run::{FlowInput, FlowRun, Policy};
 pub use http::{AllowList, HttpError, HttpLane};
+pub(crate) use interpreter::Tools;
 pub use late::{Late, Seconds, Text};
 pub use lint::{lint, lint_sites};
 pub use schema::{SCHEMA_ID, schema};
@@ -55,13 +57,20 @@ impl Flow {
     /// Makes a flow of a document.
     pub fn of(source: &Value) -> Result<Self, FlowError> {
         let document = parse(source)?;
-        let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-            lint(&document).into_iter().partition(|finding| finding.severity == Severity::Error);
+        let (errors, warnings): (Vec<Finding>, Vec<Finding>) = lint(&document)
+            .into_iter()
+            .partition(|finding| finding.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(FlowError::Refused(errors));
         }
-        let inputs = Inputs::of(&document.inputs).map_err(|finding| FlowError::Refused(vec![finding]))?;
-        Ok(Self { hash: fingerprint(source), document, inputs, warnings })
+        let inputs =
+            Inputs::of(&document.inputs).map_err(|finding| FlowError::Refused(vec![finding]))?;
+        Ok(Self {
+            hash: fingerprint(&sorted(source)),
+            document,
+            inputs,
+            warnings,
+        })
     }
 
     /// The document, with its targets in their places.
@@ -85,13 +94,43 @@ impl Flow {
     }
 
     /// The inputs with defaults, or what is wrong with them.
-    pub(crate) fn inputs(&self, given: &Map<String, Value>, scope: &Scope) -> Result<Value, Vec<Finding>> {
-        let completed = self
-            .inputs
-            .completed(given, scope)
-            .map_err(|error| vec![Finding::error("", error.to_string(), "correct the flow's default")])?;
+    pub(crate) fn inputs(
+        &self,
+        given: &Map<String, Value>,
+        scope: &Scope,
+    ) -> Result<Value, Vec<Finding>> {
+        let completed = self.inputs.completed(given, scope).map_err(|error| {
+            vec![Finding::error(
+                "",
+                error.to_string(),
+                "correct the flow's default",
+            )]
+        })?;
         let misfits = self.inputs.misfits(&completed);
-        if misfits.is_empty() { Ok(completed) } else { Err(misfits) }
+        if misfits.is_empty() {
+            Ok(completed)
+        } else {
+            Err(misfits)
+        }
+    }
+}
+
+/// The same document with its keys in order: thirtyfour makes `serde_json` keep the order of
+/// writing in every crate of the program, and a hash must not depend on it.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let in_order: BTreeMap<&String, Value> = fields
+                .iter()
+                .map(|(name, item)| (name, sorted(item)))
+                .collect();
+            in_order
+                .into_iter()
+                .map(|(name, item)| (name.clone(), item))
+                .collect()
+        }
+        other => other.clone(),
     }
 }
 
@@ -99,7 +138,11 @@ impl Flow {
 pub fn parse(source: &Value) -> Result<FlowDocument, FlowError> {
     source::bounded(fermata_engine::document::size(source))?;
     if let Err(error) = fermata_engine::document::check(source) {
-        return Err(FlowError::Refused(vec![Finding::error("", error.to_string(), "correct the document")]));
+        return Err(FlowError::Refused(vec![Finding::error(
+            "",
+            error.to_string(),
+            "correct the document",
+        )]));
     }
     let complete = source::with_targets(source)?;
     let misfits = schema::misfits(&complete);
@@ -107,11 +150,25 @@ pub fn parse(source: &Value) -> Result<FlowDocument, FlowError> {
         return Err(FlowError::Refused(misfits));
     }
     FlowDocument::deserialize(&complete).map_err(|error| {
-        FlowError::Refused(vec![Finding::error("", error.to_string(), "compare it with the published schema")])
+        FlowError::Refused(vec![Finding::error(
+            "",
+            error.to_string(),
+            "compare it with the published schema",
+        )])
     })
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`json!` reads better at the call"
+)]
 mod flow_run_tests;
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`json!` reads better at the call"
+)]
 mod tests;

@@ -3,21 +3,22 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use super::corpus::corpus;
 use super::document::FlowDocument;
 use super::*;
 
-fn with_steps(steps: Value) -> Value {
+pub(super) fn with_steps(steps: Value) -> Value {
     json!({
         "name": "test.flow", "version": "1", "platform": "demo", "lane": "hybrid", "steps": steps,
         "inputs": {"type": "object", "additionalProperties": false, "properties": {"text": {"type": "string"}, "flag": {"type": "boolean"}}},
     })
 }
 
-fn with_step(step: Value) -> Value {
+pub(super) fn with_step(step: Value) -> Value {
     with_steps(json!([step]))
 }
 
-fn effect(change: impl FnOnce(&mut Value)) -> Value {
+pub(super) fn effect(change: impl FnOnce(&mut Value)) -> Value {
     let mut effect = json!({
         "action_type": "publish", "account": "ada", "payload": {"text": "${inputs.text}"},
         "honours_keys": true,
@@ -31,56 +32,6 @@ fn effect(change: impl FnOnce(&mut Value)) -> Value {
     with_step(json!({"id": "post", "effect": effect}))
 }
 
-/// Documents of which schema and types must think the same.
-fn corpus() -> Vec<Value> {
-    let act = |act: Value| with_step(json!({"id": "s", "browser": {"do": [act], "success": {"text": "x"}}}));
-    let set = |extra: Value| {
-        let mut step = json!({"id": "s", "set": {"values": {"a": 1}}});
-        step.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        with_step(step)
-    };
-    let http = |extra: Value| {
-        let mut call = json!({"method": "GET", "url": "http://h"});
-        call.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        with_step(json!({"id": "s", "http": call}))
-    };
-    vec![
-        json!({}), json!([]), json!("x"), with_steps(json!([])), with_steps(json!({})), with_steps(json!([1])),
-        set(json!({})), set(json!({"phase": "act"})), set(json!({"phase": "play"})), set(json!({"unknown": 1})),
-        set(json!({"sleep": {"seconds": 1}})), set(json!({"sleep": null})), set(json!({"set": null})), set(json!({"set": {}})),
-        set(json!({"when": {"value": 1, "is": "present"}})), set(json!({"when": {"value": 1}})),
-        set(json!({"when": {"value": 1, "is": {"one_of": 3}}})), set(json!({"when": {"value": 1, "is": {"a": 3}}})),
-        set(json!({"retry": {"max_attempts": 3}})), set(json!({"retry": {"attempts": 3}})), set(json!({"timeout_s": "5"})),
-        set(json!({"id": 1})), set(json!({"title": null})),
-        with_step(json!({"id": "s", "sleep": {"seconds": 0.5}})), with_step(json!({"id": "s", "sleep": {"seconds": "${inputs.n}"}})),
-        with_step(json!({"id": "s", "sleep": {"seconds": "soon"}})), with_step(json!({"id": "s", "sleep": {"seconds": "${a} s"}})),
-        with_step(json!({"id": "s", "wait_signal": {"name": "go"}})), with_step(json!({"id": "s", "wait_signal": "go"})),
-        with_step(json!({"id": "s", "human": {"reason": "r", "on_reject": "continue"}})),
-        with_step(json!({"id": "s", "human": {"reason": "r", "on_reject": "shrug"}})),
-        with_step(json!({"id": "s", "human": {"reason": ["r"]}})),
-        with_step(json!({"id": "s", "child": {"flow": "a", "input": {}}})), with_step(json!({"id": "s", "child": {"flow": 1}})),
-        http(json!({})), http(json!({"method": "get"})), http(json!({"url": 5})), http(json!({"url": null})),
-        http(json!({"json": null})), http(json!({"expect": {"status": [200], "body": [{"at": "/a", "is": "absent"}]}})),
-        http(json!({"expect": {"status": 200}})), http(json!({"expect": {"status": [-1]}})), http(json!({"expect": {"status": [70000]}})),
-        http(json!({"save": {"a": "/a"}, "safe": true, "headers": {"x": 1}, "query": {"q": "${inputs.q}"}})), http(json!({"save": ["/a"]})),
-        act(json!({"goto": "http://h"})), act(json!({"goto": {}})), act(json!({"click": {"role": "button"}})),
-        act(json!({"click": "${targets.nope}"})), act(json!({"click": "button"})), act(json!({"click": {}, "goto": "x"})), act(json!("goto")),
-        act(json!({"fill": {"target": {"label": "a"}, "text": 5}})), act(json!({"fill": {"target": {"label": "a"}}})),
-        act(json!({"upload": {"target": {"label": "a"}, "file_name": "f", "base64": "", "optional": true}})),
-        act(json!({"wait": {"for": {"all": [{"text": "a"}, {"absent": {"css": "b"}}]}, "timeout_s": 3}})), act(json!({"wait": {"for": {}}})),
-        act(json!({"read": {"name": "a", "target": {"label": "a"}, "what": {"attribute": "href"}}})),
-        act(json!({"read": {"name": "a", "target": {"label": "a"}, "what": "html"}})), act(json!({"screenshot": "a"})), act(json!({"screenshot": 1})),
-        act(json!({"assert": {"visible": {"role": "x", "within": {"css": "y"}}}})), act(json!({"assert": {"visible": {"within": 1}}})),
-        effect(|_| {}), effect(|it| it["absence"] = json!("conclusive")), effect(|it| it["absence"] = json!("maybe")),
-        effect(|it| it["honours_keys"] = json!("${inputs.flag}")), effect(|it| it["honours_keys"] = json!("yes")),
-        effect(|it| it["call_timeout_s"] = json!(1.5)), effect(|it| it["call"] = json!({})), effect(|it| it["call"] = json!({"grpc": {}})),
-        effect(|it| it["look"] = json!(null)), effect(|it| it["look"] = json!({"http": {"present": []}})), effect(|it| it["payload"] = json!(null)),
-        effect(|it| it["call"] = json!({"browser": {"click": {"role": "button"}, "confirm": {"text": "x"}, "receipt": {"a": {"target": {"css": "a"}}}}})),
-        effect(|it| it["call"] = json!({"browser": {"click": {"role": "button"}}})),
-        effect(|it| it["prepare"] = json!([{"goto": "x"}])), effect(|it| it["typo"] = json!(1)),
-    ]
-}
-
 #[test]
 fn the_schema_accepts_exactly_what_the_types_accept() {
     let validator = schema::compiled(&schema()).unwrap();
@@ -92,16 +43,27 @@ fn the_schema_accepts_exactly_what_the_types_accept() {
             assert!(validator.is_valid(&document), "{document}");
             continue;
         }
-        assert_eq!(validator.is_valid(&document), by_types.is_ok(), "{document}: {:?}", by_types.err());
+        assert_eq!(
+            validator.is_valid(&document),
+            by_types.is_ok(),
+            "{document}: {:?}",
+            by_types.err()
+        );
     }
 }
 
 #[test]
 fn a_document_is_written_as_it_was_read() {
     for document in corpus() {
-        let Ok(read) = FlowDocument::deserialize(&document) else { continue };
+        let Ok(read) = FlowDocument::deserialize(&document) else {
+            continue;
+        };
         let written = serde_json::to_value(&read).unwrap();
-        assert_eq!(FlowDocument::deserialize(&written).unwrap(), read, "{document}");
+        assert_eq!(
+            FlowDocument::deserialize(&written).unwrap(),
+            read,
+            "{document}"
+        );
     }
 }
 
@@ -110,7 +72,10 @@ fn every_refusal_of_a_shape_has_a_pointer_and_a_remedy() {
     for document in corpus().into_iter().filter(Value::is_object) {
         if let Err(error) = parse(&document) {
             for finding in error.findings() {
-                assert!(finding.pointer.is_empty() || document.pointer(&finding.pointer).is_some(), "{finding}");
+                assert!(
+                    finding.pointer.is_empty() || document.pointer(&finding.pointer).is_some(),
+                    "{finding}"
+                );
                 assert!(!finding.remedy.is_empty() && !finding.message.is_empty());
             }
         }
@@ -121,13 +86,19 @@ fn every_refusal_of_a_shape_has_a_pointer_and_a_remedy() {
 fn refused(document: &Value) -> Vec<String> {
     match Flow::of(document) {
         Ok(_) => Vec::new(),
-        Err(error) => error.findings().into_iter().map(|finding| finding.pointer).collect(),
+        Err(error) => error
+            .findings()
+            .into_iter()
+            .map(|finding| finding.pointer)
+            .collect(),
     }
 }
 
 #[test]
 fn an_http_step_that_changes_things_must_be_an_effect() {
-    let step = |safe: bool| with_step(json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": safe}}));
+    let step = |safe: bool| {
+        with_step(json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": safe}}))
+    };
     assert_eq!(refused(&step(false)), ["/steps/0/http/method"]);
     assert!(refused(&step(true)).is_empty());
 }
@@ -141,12 +112,29 @@ fn templates_name_only_what_is_there() {
             {"id": "third", "set": {"values": {}}},
         ]))
     };
-    for text in ["${inputs.text}", "${steps.first.a}", "${run.id}", "${run.client}", "$${nothing}", "plain", "${inputs}"] {
+    for text in [
+        "${inputs.text}",
+        "${steps.first.a}",
+        "${run.id}",
+        "${run.client}",
+        "$${nothing}",
+        "plain",
+        "${inputs}",
+    ] {
         assert!(refused(&set(text)).is_empty(), "{text}");
     }
     for text in [
-        "${inputs.txt}", "${steps.first.b}", "${steps.second.x}", "${steps.third}", "${steps.none.a}", "${run.epoch}",
-        "${env.site}", "${effect.key}", "${secret}", "${", "${targets.x | json}",
+        "${inputs.txt}",
+        "${steps.first.b}",
+        "${steps.second.x}",
+        "${steps.third}",
+        "${steps.none.a}",
+        "${run.epoch}",
+        "${env.site}",
+        "${effect.key}",
+        "${secret}",
+        "${",
+        "${targets.x | json}",
     ] {
         assert_eq!(refused(&set(text)), ["/steps/1/set/values/x"], "{text}");
     }
@@ -155,8 +143,14 @@ fn templates_name_only_what_is_there() {
 #[test]
 fn what_identifies_an_effect_does_not_depend_on_the_installation() {
     assert!(refused(&effect(|_| {})).is_empty());
-    assert_eq!(refused(&effect(|it| it["payload"] = json!("${env.site}"))), ["/steps/0/effect/payload"]);
-    assert_eq!(refused(&effect(|it| it["dedupe"] = json!("${effect.key}"))), ["/steps/0/effect/dedupe"]);
+    assert_eq!(
+        refused(&effect(|it| it["payload"] = json!("${env.site}"))),
+        ["/steps/0/effect/payload"]
+    );
+    assert_eq!(
+        refused(&effect(|it| it["dedupe"] = json!("${effect.key}"))),
+        ["/steps/0/effect/dedupe"]
+    );
 }
 
 #[test]
@@ -171,14 +165,21 @@ fn an_effect_cannot_promise_what_its_parts_do_not_give() {
     let hasty = effect(|it| it["absence"] = json!("conclusive"));
     assert_eq!(refused(&hasty), ["/steps/0/effect/look/http/request"]);
     let writing_look = effect(|it| it["look"]["http"]["request"]["method"] = json!("DELETE"));
-    assert_eq!(refused(&writing_look), ["/steps/0/effect/look/http/request/method"]);
+    assert_eq!(
+        refused(&writing_look),
+        ["/steps/0/effect/look/http/request/method"]
+    );
     let harmless = effect(|it| it["call"]["http"]["method"] = json!("GET"));
     assert!(refused(&harmless).contains(&"/steps/0/effect/call/http/method".to_owned()));
 }
 
 #[test]
 fn a_browser_step_says_when_it_is_done() {
-    let step = |success: Value| with_step(json!({"id": "s", "browser": {"do": [{"click": {"role": "button"}}], "success": success}}));
+    let step = |success: Value| {
+        with_step(
+            json!({"id": "s", "browser": {"do": [{"click": {"role": "button"}}], "success": success}}),
+        )
+    };
     assert_eq!(refused(&step(Value::Null)), ["/steps/0/browser"]);
     assert!(refused(&step(json!({"text": "done"}))).is_empty());
 }
@@ -193,12 +194,26 @@ fn names_bounds_and_lanes_are_kept() {
     assert_eq!(change("/name", json!("Demo Publish")), ["/name"]);
     assert_eq!(change("/version", json!("")), ["/version"]);
     assert_eq!(change("/steps/0/id", json!("flow.pin")), ["/steps/0/id"]);
-    assert_eq!(change("/steps/0/sleep/seconds", json!(-1)), ["/steps/0/sleep/seconds"]);
-    assert_eq!(change("/inputs", json!({"type": "objekt"})), ["/inputs"]);
+    assert_eq!(
+        change("/steps/0/sleep/seconds", json!(-1)),
+        ["/steps/0/sleep/seconds"]
+    );
+    assert_eq!(
+        change("/inputs", json!({"type": "objekt"})),
+        ["/inputs/type"]
+    );
     assert!(change("/steps", json!([])).contains(&"/steps".to_owned()));
-    let many: Vec<Value> = (0..=limits::MAX_FLOW_STEPS).map(|n| json!({"id": format!("s{n}"), "set": {"values": {}}})).collect();
+    let many: Vec<Value> = (0..=limits::MAX_FLOW_STEPS)
+        .map(|n| json!({"id": format!("s{n}"), "set": {"values": {}}}))
+        .collect();
     assert_eq!(change("/steps", json!(many)), ["/steps"]);
-    assert_eq!(change("/steps", json!([{"id": "a", "set": {"values": {}}}, {"id": "a", "set": {"values": {}}}])), ["/steps/1/id"]);
+    assert_eq!(
+        change(
+            "/steps",
+            json!([{"id": "a", "set": {"values": {}}}, {"id": "a", "set": {"values": {}}}])
+        ),
+        ["/steps/1/id"]
+    );
     let mut stray = effect(|_| {});
     stray["lane"] = json!("browser");
     assert_eq!(refused(&stray), ["/steps/0"]);
@@ -207,7 +222,8 @@ fn names_bounds_and_lanes_are_kept() {
 #[test]
 fn the_hash_is_of_the_content_and_not_of_its_writing() {
     let one = Flow::of(&with_step(json!({"id": "s", "sleep": {"seconds": 1}}))).unwrap();
-    let two = Flow::read(&with_step(json!({"sleep": {"seconds": 1}, "id": "s"})).to_string()).unwrap();
+    let two =
+        Flow::read(&with_step(json!({"sleep": {"seconds": 1}, "id": "s"})).to_string()).unwrap();
     let other = Flow::of(&with_step(json!({"id": "s", "sleep": {"seconds": 2}}))).unwrap();
     assert_eq!(one.hash(), two.hash());
     assert_ne!(one.hash(), other.hash());
@@ -215,11 +231,27 @@ fn the_hash_is_of_the_content_and_not_of_its_writing() {
 
 #[test]
 fn the_packs_are_fit_without_a_warning_and_every_step_has_a_phase() {
-    let names: Vec<String> = crate::packs().unwrap().iter().map(|flow| {
-        assert!(flow.warnings().is_empty(), "{}: {:?}", flow.name(), flow.warnings());
-        assert!(flow.document().steps.iter().all(|step| step.phase.is_some()), "{}", flow.name());
-        assert!(lint_sites(flow.document(), &["demo_site"].into()).is_empty());
-        flow.name().to_owned()
-    }).collect();
+    let names: Vec<String> = crate::packs()
+        .unwrap()
+        .iter()
+        .map(|flow| {
+            assert!(
+                flow.warnings().is_empty(),
+                "{}: {:?}",
+                flow.name(),
+                flow.warnings()
+            );
+            assert!(
+                flow.document()
+                    .steps
+                    .iter()
+                    .all(|step| step.phase.is_some()),
+                "{}",
+                flow.name()
+            );
+            assert!(lint_sites(flow.document(), &["demo_site"].into()).is_empty());
+            flow.name().to_owned()
+        })
+        .collect();
     assert_eq!(names, ["demo.publish", "demo.dm", "demo.http_publish"]);
 }

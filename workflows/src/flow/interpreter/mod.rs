@@ -2,6 +2,10 @@
 //!
 //! Everything that is decided between steps comes from the document, the inputs and recorded
 //! results, so that a replay decides the same. Owns no retry and no waiting of its own.
+#![expect(
+    clippy::result_large_err,
+    reason = "the engine's error of a step is large, and made once per failed attempt"
+)]
 
 mod acts;
 mod effect;
@@ -15,11 +19,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fermata_engine::workflow::{Context, Failure, RetryPolicy, StepError};
 use serde_json::{Map, Value, json};
 
+use super::Flow;
 use super::document::{Action, Step};
 use super::flow_run::Policy;
 use super::http::HttpLane;
 use super::scope::{FillError, Scope};
-use super::Flow;
 use crate::browser::BrowserLane;
 use page::Pages;
 
@@ -50,32 +54,49 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn of(policy: &Policy, started_at: DateTime<Utc>) -> Self {
-        let longest = policy.max_duration_s.and_then(|seconds| TimeDelta::try_seconds(i64::from(seconds)));
+        let longest = policy
+            .max_duration_s
+            .and_then(|seconds| TimeDelta::try_seconds(i64::from(seconds)));
         Self {
             max_attempts: policy.max_retries.map(|retries| retries.saturating_add(1)),
             ends_at: longest.and_then(|longest| started_at.checked_add_signed(longest)),
         }
     }
 
-    fn capped(self, retry: RetryPolicy) -> RetryPolicy {
+    fn capped(self, retry: &RetryPolicy) -> RetryPolicy {
         let most = self.max_attempts.unwrap_or(retry.max_attempts);
-        RetryPolicy { max_attempts: retry.max_attempts.min(most), ..retry }
+        RetryPolicy {
+            max_attempts: retry.max_attempts.min(most),
+            ..retry.clone()
+        }
     }
 
     /// Asked at the start of live work only: what is recorded stays done.
     fn check(self, now: DateTime<Utc>) -> Result<(), StepError> {
         match self.ends_at {
-            Some(ends_at) if now >= ends_at => {
-                Err(StepError::fail("max_duration_exceeded", "the run took longer than its policy allows"))
-            }
+            Some(ends_at) if now >= ends_at => Err(StepError::fail(
+                "max_duration_exceeded",
+                "the run took longer than its policy allows",
+            )),
             _ => Ok(()),
         }
     }
 }
 
 impl Interpreter {
-    pub(crate) fn new(context: Context, flow: Arc<Flow>, tools: Arc<Tools>, limits: Limits) -> Self {
-        Self { context, flow, tools, pages: Arc::default(), limits }
+    pub(crate) fn new(
+        context: Context,
+        flow: Arc<Flow>,
+        tools: Arc<Tools>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            context,
+            flow,
+            tools,
+            pages: Arc::default(),
+            limits,
+        }
     }
 
     /// Carries the run to its end and closes its page.
@@ -86,7 +107,9 @@ impl Interpreter {
     }
 
     async fn walk(&self, inputs: Value) -> Result<Value, Failure> {
-        let mut scope = run_scope(&self.context).with("inputs", inputs).with("env", self.tools.sites.clone());
+        let mut scope = run_scope(&self.context)
+            .with("inputs", inputs)
+            .with("env", self.tools.sites.clone());
         for (n, step) in self.flow.document().steps.iter().enumerate() {
             let result = if is_due(step, &scope)? {
                 Box::pin(self.step(n, step, &scope)).await?
@@ -97,7 +120,7 @@ impl Interpreter {
         }
         match &self.flow.document().outputs {
             Value::Null => Ok(Value::Object(Map::new())),
-            outputs => scope.fill(outputs).map_err(unfilled),
+            outputs => Ok(scope.fill(outputs)?),
         }
     }
 
@@ -122,13 +145,23 @@ pub(crate) fn run_scope(context: &Context) -> Scope {
 }
 
 fn is_due(step: &Step, scope: &Scope) -> Result<bool, Failure> {
-    let Some(when) = &step.when else { return Ok(true) };
-    Ok(when.is.holds(&scope.fill(&when.value).map_err(unfilled)?))
+    let Some(when) = &step.when else {
+        return Ok(true);
+    };
+    Ok(when.is.holds(&scope.fill(&when.value)?))
 }
 
 /// A template that could not be filled ends a run: the same values would fail again.
-pub(crate) fn unfilled(error: FillError) -> Failure {
-    Failure::new("template_failed", error.to_string())
+impl From<FillError> for Failure {
+    fn from(error: FillError) -> Self {
+        Self::new("template_failed", error.to_string())
+    }
+}
+
+impl From<FillError> for StepError {
+    fn from(error: FillError) -> Self {
+        Self::Fail(error.into())
+    }
 }
 
 /// A duration as whole milliseconds.
@@ -143,8 +176,14 @@ mod tests {
     #[test]
     fn a_policy_caps_retries_and_duration() {
         let start = DateTime::UNIX_EPOCH;
-        let limits = Limits::of(&Policy { max_retries: Some(1), max_duration_s: Some(60) }, start);
-        assert_eq!(limits.capped(RetryPolicy::default()).max_attempts, 2);
+        let limits = Limits::of(
+            &Policy {
+                max_retries: Some(1),
+                max_duration_s: Some(60),
+            },
+            start,
+        );
+        assert_eq!(limits.capped(&RetryPolicy::default()).max_attempts, 2);
         assert!(limits.check(start + TimeDelta::seconds(59)).is_ok());
         assert!(limits.check(start + TimeDelta::seconds(60)).is_err());
     }
@@ -152,7 +191,10 @@ mod tests {
     #[test]
     fn without_a_policy_nothing_is_capped() {
         let limits = Limits::of(&Policy::default(), DateTime::UNIX_EPOCH);
-        assert_eq!(limits.capped(RetryPolicy::default()), RetryPolicy::default());
+        assert_eq!(
+            limits.capped(&RetryPolicy::default()),
+            RetryPolicy::default()
+        );
         assert!(limits.check(DateTime::<Utc>::MAX_UTC).is_ok());
     }
 }

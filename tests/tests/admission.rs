@@ -1,0 +1,176 @@
+//! Laws of the way in and of the stream: idempotency, poison in a batch, order, fairness, fences.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fermata_engine::access::Principal;
+use fermata_engine::read::EventFilter;
+use fermata_engine::run::{Submission, SubmitError};
+use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
+use fermata_engine::{Engine, event::Cursor};
+use fermata_tests::{TestDb, eventually, submission};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+struct Steps;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    #[serde(default)]
+    steps: u32,
+}
+
+impl Workflow for Steps {
+    type Input = Input;
+    type Output = Value;
+    const NAME: &'static str = "test.steps";
+    const VERSION: &'static str = "1";
+
+    async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
+        for _ in 0..input.steps {
+            context.step("step").run(|_| async { Ok(json!({"ok": true})) }).await?;
+        }
+        Ok(Value::Null)
+    }
+}
+
+fn registry() -> Registry {
+    Registry::new().with(Steps)
+}
+
+fn keyed(key: &str, payload: Value) -> Submission {
+    Submission { idempotency_key: Some(key.into()), ..submission("test.steps", payload) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_parallel_submissions_with_one_key_are_one_command() {
+    let db = TestDb::new().await;
+    let (one, two) = (db.engine(registry()).await, db.engine(registry()).await);
+    let by = Principal::operator();
+    let sent = (0..50).map(|n| if n % 2 == 0 { &one } else { &two }.submit(&by, keyed("k", json!({}))));
+    let receipts: Vec<_> = join_all(sent).await.into_iter().map(Result::unwrap).collect();
+    assert!(receipts.iter().all(|receipt| receipt.command_id == receipts[0].command_id));
+    assert_eq!(receipts.iter().filter(|receipt| !receipt.replayed).count(), 1);
+    assert_eq!(db.count("select count(*) from fermata.run").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_with_another_body_is_a_mismatch_that_names_the_first_command() {
+    let db = TestDb::new().await;
+    let engine = db.engine(registry()).await;
+    let by = Principal::operator();
+    let first = engine.submit(&by, keyed("k", json!({"steps": 1}))).await.unwrap().command_id;
+    let second = engine.submit(&by, keyed("k", json!({"steps": 2}))).await;
+    assert!(matches!(second, Err(SubmitError::Mismatch { command_id }) if command_id == first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_poisonous_record_in_a_batch_fails_alone() {
+    let db = TestDb::new().await;
+    let engine = db.engine(registry()).await;
+    let by = Principal::operator();
+    // The trace id comes from a parsed header and is not checked again: Postgres refuses the NUL.
+    let sent = (0..64).map(|n| {
+        let trace_id = (n == 40).then(|| "a\0b".to_owned());
+        engine.submit(&by, Submission { trace_id, ..submission("test.steps", json!({})) })
+    });
+    let answers = join_all(sent).await;
+    let refused: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.is_err()).map(|(n, _)| n).collect();
+    assert_eq!(refused, [40]);
+    assert_eq!(db.count("select count(*) from fermata.run").await, 63);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_would_refuse_is_refused_before_it_is_queued() {
+    let db = TestDb::new().await;
+    let engine = db.engine(registry()).await;
+    let by = Principal::operator();
+    for (payload, pointer) in [(json!({"steps": "x\0y"}), "/payload/steps"), (json!({"unknown": 1}), "/payload"), (json!([]), "/payload")] {
+        let answer = engine.submit(&by, submission("test.steps", payload.clone())).await;
+        assert!(matches!(&answer, Err(SubmitError::Invalid { pointer: at, .. }) if at == pointer), "{payload}: {answer:?}");
+    }
+    assert!(matches!(engine.submit(&by, submission("none", json!({}))).await, Err(SubmitError::UnknownType { .. })));
+    assert_eq!(db.count("select count(*) from fermata.run").await, 0);
+}
+
+/// Follows the stream by its cursor until told to stop and the head is reached; answers positions.
+async fn follow(engine: Engine, stop: Arc<AtomicBool>) -> Vec<i64> {
+    let (by, mut after, mut seen) = (Principal::operator(), Some(Cursor::at(0)), Vec::new());
+    loop {
+        let stopping = stop.load(Ordering::SeqCst);
+        let page = engine.events(&by, &EventFilter::default(), after, 100).await.unwrap();
+        seen.extend(page.items.iter().map(|event| event.cursor.position));
+        after = page.items.last().map(|event| event.cursor).or(after);
+        if page.items.is_empty() && stopping {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_pages_by_cursor_sees_every_event_once_and_in_commit_order() {
+    let db = TestDb::new().await;
+    let writers = join_all((0..8).map(|_| db.worker(registry(), Duration::from_secs(10)))).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn(follow(writers[0].clone(), Arc::clone(&stop)));
+    let by = Principal::operator();
+    for round in 0..20_u32 {
+        let sent = writers.iter().map(|writer| writer.submit(&by, submission("test.steps", json!({"steps": round % 5}))));
+        join_all(sent).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    }
+    eventually("all runs end", || async { (db.count("select count(*) from fermata.outcome").await == 160).then_some(()) }).await;
+    stop.store(true, Ordering::SeqCst);
+    let seen = reader.await.unwrap();
+    let head = db.count("select event from fermata.position").await;
+    assert_eq!(seen, (1..=head).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_hundred_thousand_runs_does_not_starve_another_one() {
+    let db = TestDb::new().await;
+    let front = db.engine(registry()).await;
+    sqlx::query("insert into fermata.run (id, client_id, kind, workflow, priority, input, trace_id, submitted_by, created_at)
+        select gen_random_uuid(), 'crowd', 'test.steps', 'test.steps@1', 5, '{\"steps\": 1}', 't', 'me', now() from generate_series(1, 100000)")
+        .execute(&db.pool).await.unwrap();
+    sqlx::query("insert into fermata.live (id, client_id, workflow, state, priority, ready_at)
+        select id, client_id, workflow, 0, 5, created_at from fermata.run").execute(&db.pool).await.unwrap();
+    let worker = db.worker(registry(), Duration::from_secs(10)).await;
+    eventually("the crowd is served", || async { (db.count("select count(*) from fermata.outcome").await > 200).then_some(()) }).await;
+    let run = db.submit(&front, "test.steps", json!({"steps": 1})).await;
+    db.ended(&worker, run).await;
+    let left = db.count("select count(*) from fermata.live").await;
+    assert!(left > 50_000, "the one ended while {left} of the crowd were still waiting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_an_old_epoch_changes_nothing() {
+    let db = TestDb::new().await;
+    let front = db.engine(registry()).await;
+    let run = db.submit(&front, "test.steps", json!({})).await;
+    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)").execute(&db.pool).await.unwrap();
+    sqlx::query("update fermata.live set epoch = epoch + 1").execute(&db.pool).await.unwrap();
+    let refused: Value = sqlx::query_scalar(
+        "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[3]::int2[], array[1], array[0], array[1], array[0],
+            array[null]::timestamptz[], array['SUCCEEDED'], array['1']::jsonb[], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+            array[1], array['status.changed'], array[1]::int2[], array['{}']::jsonb[], null, null, null)")
+        .bind(run.0).fetch_one(&db.pool).await.unwrap();
+    assert_eq!(refused, json!({"1": {"outcome": "fenced"}}));
+    assert_eq!(db.count("select count(*) from fermata.outcome").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_of_a_batch_walks_the_index_even_when_the_table_was_analysed_empty() {
+    let db = TestDb::new().await;
+    sqlx::query("create temp table probe as select 1").execute(&db.pool).await.unwrap();
+    let owner = sqlx::postgres::PgPool::connect(&db.url).await.unwrap();
+    sqlx::query("analyze fermata.live").execute(&owner).await.unwrap();
+    let mut connection = db.pool.acquire().await.unwrap();
+    sqlx::raw_sql("set jit = off; set enable_seqscan = off").execute(&mut *connection).await.unwrap();
+    let plan: Vec<String> = sqlx::query_scalar(
+        "explain update fermata.live l set seq = l.seq + 1 from unnest(array[gen_random_uuid()]::uuid[]) i(id) where l.id = i.id and l.state = 1")
+        .fetch_all(&mut *connection).await.unwrap();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Index Scan using live_pkey") && !plan.contains("Seq Scan"), "{plan}");
+}
