@@ -64,11 +64,11 @@ impl Artifacts {
             return Err(ArtifactError::TooLarge { bytes: bytes.len() });
         }
         let checksum = hex::encode(Sha256::digest(&bytes));
-        let path = self.path(&checksum);
-        if tokio::fs::try_exists(&path).await.unwrap_or(false) {
+        let place = self.path(&checksum);
+        if tokio::fs::try_exists(&place).await.unwrap_or(false) {
             return Ok(checksum);
         }
-        self.write(&path, &bytes).await.map_err(|source| self.failed(source))?;
+        self.write(&place, &bytes).await.map_err(|source| self.failed(source))?;
         Ok(checksum)
     }
 
@@ -84,21 +84,21 @@ impl Artifacts {
         })
     }
 
-    async fn write(&self, path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(&self.folder);
+    async fn write(&self, place: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+        let folder = place.parent().unwrap_or(&self.folder);
         tokio::fs::create_dir_all(folder).await?;
         // Written aside and renamed: a reader never sees half a file.
         let aside = folder.join(format!(".{:016x}", rand::random::<u64>()));
         let mut file = tokio::fs::File::create(&aside).await?;
         file.write_all(bytes).await?;
         file.sync_all().await?;
-        tokio::fs::rename(&aside, path).await?;
+        tokio::fs::rename(&aside, place).await?;
         tokio::fs::File::open(folder).await?.sync_all().await
     }
 
     fn path(&self, checksum: &str) -> PathBuf {
-        let (shelf, rest) = checksum.split_at_checked(2).unwrap_or(("", checksum));
-        self.folder.join(shelf).join(rest)
+        let (prefix, suffix) = checksum.split_at_checked(2).unwrap_or(("", checksum));
+        self.folder.join(prefix).join(suffix)
     }
 
     fn failed(&self, source: std::io::Error) -> ArtifactError {

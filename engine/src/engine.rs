@@ -89,7 +89,16 @@ impl Engine {
             let (wakes, store, clock) = (Arc::clone(&wakes), store.clone(), clock.clone());
             tasks.spawn(async move { wakes.tell_others(&store, &clock).await });
         }
-        let host = Host::new(clock, store, writer, options.registry, options.artifacts, wakes, options.call_skew);
+        let host = Host {
+            clock,
+            store,
+            writer,
+            registry: options.registry,
+            artifacts: options.artifacts,
+            wakes,
+            call_skew: options.call_skew,
+            running: Mutex::default(),
+        };
         let inner = Inner {
             host: Arc::new(host),
             node: Mutex::new(None),

@@ -31,42 +31,16 @@ pub struct Installation {
 impl Installation {
     /// An installation with the flows that come with Fermata, no site and no browser.
     pub fn with_packs(clock: Clock) -> Result<Self, FlowError> {
-        Ok(Self {
-            flows: packs()?,
-            sites: BTreeMap::new(),
-            allow_hosts: Vec::new(),
-            browser: None,
-            clock,
-        })
+        Ok(Self { flows: packs()?, sites: BTreeMap::new(), allow_hosts: Vec::new(), browser: None, clock })
     }
 }
 
 /// The workflows of an installation. Of several flows with one name the last wins.
 pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
-    let Installation {
-        flows,
-        sites,
-        allow_hosts,
-        browser,
-        clock,
-    } = installation;
-    let allowed = AllowList::new(
-        allow_hosts.iter().map(String::as_str),
-        sites.values().map(String::as_str),
-    );
-    let sites = sites
-        .into_iter()
-        .map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
-    let tools = Tools {
-        http: HttpLane::new(allowed, clock)?,
-        browser,
-        sites: sites.collect(),
-    };
-    let flows = flows
-        .into_iter()
-        .map(|flow| (flow.name().to_owned(), Arc::new(flow)))
-        .collect();
-    Ok(Registry::new()
-        .with(FlowRun::new(flows, tools))
-        .with(BenchSteps))
+    let Installation { flows, sites, allow_hosts, browser, clock } = installation;
+    let allowed = AllowList::new(allow_hosts.iter().map(String::as_str), sites.values().map(String::as_str));
+    let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
+    let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
+    let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
+    Ok(Registry::new().with(FlowRun::new(flows, tools)).with(BenchSteps))
 }

@@ -23,10 +23,10 @@ use crate::workflow::{Context, FailedAttempt, Failure, RetryPolicy, StepError, f
 /// person can settle it.
 const UNKNOWN_LOOKS: [Duration; 5] = [
     Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(120),
-    Duration::from_secs(300),
-    Duration::from_secs(600),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
 ];
 /// The first pause between two looks at an action that is too young to be judged; it doubles.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -261,7 +261,7 @@ impl Performance<'_> {
         };
         let move_on = match sighting {
             Some(sighting) => next(&settling, sighting),
-            None if action.looks >= self.patience() => Next::Unknown,
+            None if action.looks >= patience() => Next::Unknown,
             None => Next::LookAgain(soon),
         };
         match move_on {
@@ -269,7 +269,7 @@ impl Performance<'_> {
             Next::Disprove => {
                 self.refused(&action, &Failure::new("effect_absent", "the call never took effect"), true, None)
             }
-            Next::Resend if action.resends < self.patience() => self.resend(action).await,
+            Next::Resend if action.resends < patience() => self.resend(action).await,
             Next::Resend | Next::Unknown => {
                 let failure = Failure::new("outcome_unknown", "it cannot be proven whether the effect happened");
                 self.unknown_now(&action, &failure).await
@@ -417,11 +417,6 @@ impl Performance<'_> {
         StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
     }
 
-    /// How many looks or resends a lost answer is worth before somebody is asked.
-    fn patience(&self) -> u16 {
-        RetryPolicy::default().max_attempts
-    }
-
     fn gate_key(&self) -> String {
         format!("{}@unknown", self.begun.key)
     }
@@ -476,6 +471,11 @@ fn failed(error: StepError) -> Stage {
 
 fn kill_switch(scope: &str) -> Failure {
     Failure::new("kill_switch", format!("the kill switch `{scope}` is on; lift it with `fermata kill off`"))
+}
+
+/// How many looks or resends a lost answer is worth before somebody is asked.
+fn patience() -> u16 {
+    RetryPolicy::default().max_attempts
 }
 
 fn pause(looks: u16) -> Duration {

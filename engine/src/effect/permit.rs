@@ -66,7 +66,7 @@ pub(crate) struct Passed {
 
 /// The last check before a call: no permit once the lease or the call's time has run out (I6).
 pub(crate) fn guard(passed: Passed, now: Instant) -> Option<EffectPermit> {
-    (now < passed.lease_ends && now < passed.ends).then(|| EffectPermit {
+    (now < passed.lease_ends && now < passed.ends).then_some(EffectPermit {
         action_id: passed.action_id,
         run_id: passed.run_id,
         epoch: passed.epoch,

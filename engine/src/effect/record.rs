@@ -62,8 +62,8 @@ pub(crate) fn plan_parts(context: &Context, identity: &Identity, step_key: &str,
         "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
         "policy_hash": policy_hash, "verdict": verdict, "epoch": context.session.claim.epoch,
     }));
-    let parts = transition(parts, context, identity, id, ActionState::Queued, &Value::Null);
-    transition(parts, context, identity, id, ActionState::PreflightPassed, &json!({"verdict": verdict}))
+    let parts = transition(parts, Acting(context, identity, id), ActionState::Queued, &Value::Null);
+    transition(parts, Acting(context, identity, id), ActionState::PreflightPassed, &json!({"verdict": verdict}))
 }
 
 /// Record 2: `identity_verified`, `attempted`; once it is durable the call may be made.
@@ -73,9 +73,9 @@ pub(crate) fn attempt_parts(context: &Context, identity: &Identity, id: ActionId
         "op": "attempt", "action_id": id, "attempt_id": attempt_id, "epoch": context.session.claim.epoch,
         "call_deadline": deadline, "client_id": context.client_id(), "account_id": identity.spec.account_id,
     }));
-    let parts = transition(parts, context, identity, id, ActionState::IdentityVerified, &Value::Null);
+    let parts = transition(parts, Acting(context, identity, id), ActionState::IdentityVerified, &Value::Null);
     let detail = json!({"attempt_id": attempt_id, "call_deadline": deadline});
-    transition(parts, context, identity, id, ActionState::Attempted, &detail)
+    transition(parts, Acting(context, identity, id), ActionState::Attempted, &detail)
 }
 
 /// The same action's call is sent again; the state stays.
@@ -86,7 +86,7 @@ pub(crate) fn resend_parts(context: &Context, identity: &Identity, id: ActionId,
         "call_deadline": deadline,
     });
     let detail = json!({"attempt_id": attempt_id, "call_deadline": deadline, "resend": true});
-    transition(Parts::default().rare(part), context, identity, id, ActionState::Attempted, &detail)
+    transition(Parts::default().rare(part), Acting(context, identity, id), ActionState::Attempted, &detail)
 }
 
 /// Any later move, with what is known about it.
@@ -95,11 +95,16 @@ pub(crate) fn move_parts(context: &Context, identity: &Identity, id: ActionId, t
     if let (Value::Object(part), Value::Object(detail)) = (&mut part, detail) {
         part.extend(detail.clone());
     }
-    transition(Parts::default().rare(part), context, identity, id, to, detail)
+    transition(Parts::default().rare(part), Acting(context, identity, id), to, detail)
 }
 
+/// Who moves which action.
+#[derive(Clone, Copy)]
+struct Acting<'a>(&'a Context, &'a Identity, ActionId);
+
 /// One event and one audit row for one transition.
-fn transition(parts: Parts, context: &Context, identity: &Identity, id: ActionId, to: ActionState, detail: &Value) -> Parts {
+fn transition(parts: Parts, acting: Acting<'_>, to: ActionState, detail: &Value) -> Parts {
+    let Acting(context, identity, id) = acting;
     let spec = &identity.spec;
     let data = json!({
         "action_id": id, "action_type": spec.action_type, "platform": spec.platform, "account_id": spec.account_id,

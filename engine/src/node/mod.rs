@@ -41,7 +41,8 @@ pub(crate) struct Host {
     pub(crate) wakes: Arc<Wakes>,
     /// How far clocks and carriers may be off when a call's absence is judged.
     pub(crate) call_skew: Duration,
-    running: Mutex<HashMap<RunId, Arc<Session>>>,
+    /// The deliveries in memory.
+    pub(crate) running: Mutex<HashMap<RunId, Arc<Session>>>,
 }
 
 /// How a node works.
@@ -62,18 +63,6 @@ impl Default for NodeOptions {
 }
 
 impl Host {
-    pub(crate) fn new(
-        clock: Clock,
-        store: Store,
-        writer: Writer,
-        registry: Registry,
-        artifacts: Artifacts,
-        wakes: Arc<Wakes>,
-        call_skew: Duration,
-    ) -> Self {
-        Self { clock, store, writer, registry, artifacts, wakes, call_skew, running: Mutex::default() }
-    }
-
     /// The kill switch that stops this account, if one is on.
     pub(crate) async fn kill_switch(&self, client: &str, account: &str) -> Result<Option<String>, StoreError> {
         self.store.kill_switch(client, account).await

@@ -15,7 +15,7 @@ const TIMER_FALLBACK: Duration = Duration::from_secs(5);
 /// How often each node looks for dead ones.
 const REAP_EVERY: Duration = Duration::from_millis(500);
 /// How often partitions are made and old keys pruned.
-const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
+const UPKEEP_EVERY: Duration = Duration::from_hours(1);
 
 /// Readies runs whose time has come: one timer per node, whatever the number of waiting runs.
 pub(crate) async fn timers(host: Arc<Host>) {

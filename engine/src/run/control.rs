@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::id::{GateId, RunId, SignalId};
 use crate::read::GateView;
 use crate::store::StoreError;
-use crate::store::outside::{Resumed, Sent};
+use crate::store::outside::{Resumed, Sent, Target};
 
 /// Outside input for a run.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ impl Engine {
         document::check(&signal.payload).map_err(|error| invalid("/payload", error))?;
         let client = self.client_of(by, run).await?;
         let id = signal.id.unwrap_or_else(|| SignalId::new(self.clock()));
-        let sent = self.store().send_signal(id, run, &client, &signal, &by.name).await?;
+        let sent = self.store().send_signal(id, Target { run, client: &client, actor: &by.name }, &signal).await?;
         match sent {
             Sent::Applied => {
                 self.wake_up();
@@ -120,7 +120,7 @@ impl Engine {
     pub async fn cancel(&self, by: &Principal, run: RunId, reason: String) -> Result<Cancelled, ControlError> {
         by.require(Scope::CommandsWrite)?;
         let client = self.client_of(by, run).await?;
-        let word = self.store().cancel_run(run, &client, &by.name, &reason.replace('\0', "")).await?;
+        let word = self.store().cancel_run(Target { run, client: &client, actor: &by.name }, &reason.replace('\0', "")).await?;
         self.wake_up();
         match word.as_str() {
             "cancelled" => Ok(Cancelled::Done),
@@ -142,7 +142,7 @@ impl Engine {
         document::check(&outputs)
             .map_err(|error| ControlError::Invalid { pointer: "/outputs".into(), message: error.to_string() })?;
         let client = self.client_of(by, run).await?;
-        let resumed = self.store().resume_run(run, &client, &by.name, comment.as_deref(), &outputs).await?;
+        let resumed = self.store().resume_run(Target { run, client: &client, actor: &by.name }, comment.as_deref(), &outputs).await?;
         match resumed {
             Resumed::Done => {
                 self.wake_up();

@@ -21,6 +21,7 @@ use crate::event::{Severity, name};
 use crate::id::GateId;
 use crate::node::Host;
 use crate::step::Replay;
+use crate::store::outside::Target;
 use crate::store::queue::Claim;
 use crate::store::record::{Kind, Outcome};
 use crate::telemetry;
@@ -29,7 +30,7 @@ use crate::workflow::session::{Exit, Parts, Session, Standing};
 use crate::workflow::{Context, Failure, gate_parts};
 
 /// The longest pause after a panic before the run is delivered again.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 
 /// A claimed run on its way to a worker, with the slot that it takes.
 pub(crate) struct Delivery {
@@ -257,7 +258,7 @@ async fn cancel_children(session: &Session) {
         }
     };
     for child in children {
-        let done = store.cancel_run(child, &session.claim.client, "fermata", "its parent has ended").await;
+        let done = store.cancel_run(Target { run: child, client: &session.claim.client, actor: "fermata" }, "its parent has ended").await;
         if let Err(error) = done {
             warn!(error = %error, "child {child} of run {} cannot be cancelled", session.claim.run);
         }

@@ -87,7 +87,7 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
-    fn invalid(pointer: &str, message: impl ToString) -> Self {
+    fn invalid(pointer: &str, message: impl std::fmt::Display) -> Self {
         Self::Invalid { pointer: pointer.into(), message: message.to_string() }
     }
 }

@@ -127,13 +127,10 @@ impl Replay {
     ) -> Result<Begun, Mismatch> {
         let key = self.key(name, explicit)?;
         let beside = self.flying > 0;
-        let found = match self.recorded.get(&key) {
-            Some(rows) => rows.clone(),
-            None => {
-                self.nothing_skipped(Some(&key))?;
-                Vec::new()
-            }
-        };
+        let found = self.recorded.get(&key).cloned().unwrap_or_default();
+        if found.is_empty() {
+            self.nothing_skipped(Some(&key))?;
+        }
         if let Some(row) = found.first()
             && (row.kind != kind || row.input_hash != input_hash)
         {

@@ -94,7 +94,7 @@ impl Columns {
             columns.locks = Some(locks);
         }
         columns.rare = sorted_by_intent(rare).map(Json);
-        columns.audits = (!audits.is_empty()).then(|| Json(Value::Array(audits)));
+        columns.audits = (!audits.is_empty()).then_some(Json(Value::Array(audits)));
         columns
     }
 

@@ -27,6 +27,14 @@ pub(crate) enum Resumed {
     Missing,
 }
 
+/// Which run somebody acts on, for which client, and who acts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) run: RunId,
+    pub(crate) client: &'a str,
+    pub(crate) actor: &'a str,
+}
+
 impl Store {
     /// The client that a run belongs to. For the engine's own checks, never for an answer.
     pub(crate) async fn client_of(&self, run: RunId) -> Result<Option<String>, StoreError> {
@@ -39,18 +47,16 @@ impl Store {
     pub(crate) async fn send_signal(
         &self,
         id: SignalId,
-        run: RunId,
-        client: &str,
+        target: Target<'_>,
         signal: &NewSignal,
-        actor: &str,
     ) -> Result<Sent, StoreError> {
         let word: String = sqlx::query_scalar("select fermata.send_signal(now(), $1, $2, $3, $4, $5, $6)")
             .bind(id.0)
-            .bind(run.0)
-            .bind(client)
+            .bind(target.run.0)
+            .bind(target.client)
             .bind(&signal.name)
             .bind(Json(&signal.payload))
-            .bind(actor)
+            .bind(target.actor)
             .fetch_one(&self.direct)
             .await?;
         Ok(match word.as_str() {
@@ -61,11 +67,11 @@ impl Store {
         })
     }
 
-    pub(crate) async fn cancel_run(&self, run: RunId, client: &str, actor: &str, why: &str) -> Result<String, StoreError> {
+    pub(crate) async fn cancel_run(&self, target: Target<'_>, why: &str) -> Result<String, StoreError> {
         Ok(sqlx::query_scalar("select fermata.cancel_run(now(), $1, $2, $3, $4)")
-            .bind(run.0)
-            .bind(client)
-            .bind(actor)
+            .bind(target.run.0)
+            .bind(target.client)
+            .bind(target.actor)
             .bind(why)
             .fetch_one(&self.direct)
             .await?)
@@ -73,16 +79,14 @@ impl Store {
 
     pub(crate) async fn resume_run(
         &self,
-        run: RunId,
-        client: &str,
-        actor: &str,
+        target: Target<'_>,
         comment: Option<&str>,
         outputs: &Value,
     ) -> Result<Resumed, StoreError> {
         let word: String = sqlx::query_scalar("select fermata.resume_run(now(), $1, $2, $3, $4, $5)")
-            .bind(run.0)
-            .bind(client)
-            .bind(actor)
+            .bind(target.run.0)
+            .bind(target.client)
+            .bind(target.actor)
             .bind(comment)
             .bind(Json(outputs))
             .fetch_one(&self.direct)

@@ -116,14 +116,13 @@ impl Context {
     pub async fn sleep(&self, name: &str, time: Duration) -> Result<(), Failure> {
         let hash = time.as_millis().to_string();
         let (begun, _flight) = self.session.begin(&scoped(self, name), None, Kind::Sleep, &hash).await?;
-        let due = match &begun.output {
-            Some(output) => decode(output.clone())?,
-            None => {
-                let due = self.clock().now() + time;
-                let row = self.checkpoint(&begun, Kind::Sleep, &hash, &json!(due));
-                self.session.ride(Parts { steps: vec![row], ..Parts::default() });
-                due
-            }
+        let due = if let Some(output) = &begun.output {
+            decode(output.clone())?
+        } else {
+            let due = self.clock().now() + time;
+            let row = self.checkpoint(&begun, Kind::Sleep, &hash, &json!(due));
+            self.session.ride(Parts { steps: vec![row], ..Parts::default() });
+            due
         };
         self.wait_until(due, Reason::Timer).await;
         Ok(())

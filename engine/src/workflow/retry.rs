@@ -30,7 +30,7 @@ impl RetryPolicy {
     /// No policy may ask for more attempts.
     pub const MAX_ATTEMPTS: u16 = 100;
     /// No policy may wait longer between two attempts.
-    pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    pub const LONGEST: Duration = Duration::from_hours(24);
 
     /// One attempt, no retry.
     pub fn never() -> Self {

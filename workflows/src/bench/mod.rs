@@ -59,10 +59,7 @@ impl Workflow for BenchSteps {
         if input.steps <= MAX_STEPS {
             return Ok(());
         }
-        let message = format!(
-            "a run has at most {MAX_STEPS} steps, not {}; start several runs",
-            input.steps
-        );
+        let message = format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps);
         Err(Failure::new("input_invalid", message))
     }
 
@@ -71,13 +68,7 @@ impl Workflow for BenchSteps {
             context.wait_signal::<Value>(GO).await?;
         }
         for n in 1..=input.steps {
-            let done = async |_| {
-                Ok(StepResult {
-                    step: n,
-                    ok: true,
-                    note: FILLER.to_owned(),
-                })
-            };
+            let done = async |_| Ok(StepResult { step: n, ok: true, note: FILLER.to_owned() });
             context.step("step").key(n.to_string()).run(done).await?;
         }
         Ok(BenchOutput { steps: input.steps })
@@ -90,21 +81,14 @@ mod tests {
 
     #[test]
     fn a_steps_result_has_about_a_hundred_bytes() {
-        let result = StepResult {
-            step: 10,
-            ok: true,
-            note: FILLER.to_owned(),
-        };
+        let result = StepResult { step: 10, ok: true, note: FILLER.to_owned() };
         let bytes = serde_json::to_string(&result).unwrap().len();
         assert!((90..=110).contains(&bytes), "{bytes}");
     }
 
     #[test]
     fn a_run_with_too_many_steps_is_refused() {
-        let input = |steps| BenchInput {
-            steps,
-            ..BenchInput::default()
-        };
+        let input = |steps| BenchInput { steps, ..BenchInput::default() };
         assert!(BenchSteps.check(&input(MAX_STEPS)).is_ok());
         assert!(BenchSteps.check(&input(MAX_STEPS + 1)).is_err());
     }

@@ -34,9 +34,7 @@ fn shapes() -> Vec<Value> {
 fn steps() -> Vec<Value> {
     let set = |extra: Value| {
         let mut step = json!({"id": "s", "set": {"values": {"a": 1}}});
-        step.as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        step.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         with_step(step)
     };
     vec![
@@ -63,9 +61,7 @@ fn steps() -> Vec<Value> {
 fn requests() -> Vec<Value> {
     let http = |extra: Value| {
         let mut call = json!({"method": "GET", "url": "http://h"});
-        call.as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        call.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         with_step(json!({"id": "s", "http": call}))
     };
     vec![
@@ -78,17 +74,13 @@ fn requests() -> Vec<Value> {
         http(json!({"expect": {"status": 200}})),
         http(json!({"expect": {"status": [-1]}})),
         http(json!({"expect": {"status": [70000]}})),
-        http(
-            json!({"save": {"a": "/a"}, "safe": true, "headers": {"x": 1}, "query": {"q": "${inputs.q}"}}),
-        ),
+        http(json!({"save": {"a": "/a"}, "safe": true, "headers": {"x": 1}, "query": {"q": "${inputs.q}"}})),
         http(json!({"save": ["/a"]})),
     ]
 }
 
 fn acts() -> Vec<Value> {
-    let act = |act: Value| {
-        with_step(json!({"id": "s", "browser": {"do": [act], "success": {"text": "x"}}}))
-    };
+    let act = |act: Value| with_step(json!({"id": "s", "browser": {"do": [act], "success": {"text": "x"}}}));
     vec![
         act(json!({"goto": "http://h"})),
         act(json!({"goto": {}})),
@@ -99,16 +91,10 @@ fn acts() -> Vec<Value> {
         act(json!("goto")),
         act(json!({"fill": {"target": {"label": "a"}, "text": 5}})),
         act(json!({"fill": {"target": {"label": "a"}}})),
-        act(
-            json!({"upload": {"target": {"label": "a"}, "file_name": "f", "base64": "", "optional": true}}),
-        ),
-        act(
-            json!({"wait": {"for": {"all": [{"text": "a"}, {"absent": {"css": "b"}}]}, "timeout_s": 3}}),
-        ),
+        act(json!({"upload": {"target": {"label": "a"}, "file_name": "f", "base64": "", "optional": true}})),
+        act(json!({"wait": {"for": {"all": [{"text": "a"}, {"absent": {"css": "b"}}]}, "timeout_s": 3}})),
         act(json!({"wait": {"for": {}}})),
-        act(
-            json!({"read": {"name": "a", "target": {"label": "a"}, "what": {"attribute": "href"}}}),
-        ),
+        act(json!({"read": {"name": "a", "target": {"label": "a"}, "what": {"attribute": "href"}}})),
         act(json!({"read": {"name": "a", "target": {"label": "a"}, "what": "html"}})),
         act(json!({"screenshot": "a"})),
         act(json!({"screenshot": 1})),

@@ -33,29 +33,13 @@ pub struct Finding {
 
 impl Finding {
     /// Something for which the document is refused.
-    pub fn error(
-        pointer: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            pointer: pointer.into(),
-            severity: Severity::Error,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+    pub fn error(pointer: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), severity: Severity::Error, message: message.into(), remedy: remedy.into() }
     }
 
     /// Something that may surprise.
-    pub fn warning(
-        pointer: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(pointer, message, remedy)
-        }
+    pub fn warning(pointer: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(pointer, message, remedy) }
     }
 
     /// The same, seen from a document that holds this one at `prefix`.
@@ -67,11 +51,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() {
-            "the document"
-        } else {
-            &self.pointer
-        };
+        let place = if self.pointer.is_empty() { "the document" } else { &self.pointer };
         write!(f, "{place}: {}; {}", self.message, self.remedy)
     }
 }
@@ -98,11 +78,7 @@ impl FlowError {
     /// The findings, all with pointers.
     pub fn findings(&self) -> Vec<Finding> {
         match self {
-            Self::Syntax {
-                line,
-                column,
-                message,
-            } => {
+            Self::Syntax { line, column, message } => {
                 let place = format!("line {line}, column {column}: {message}");
                 vec![Finding::error("", place, "write YAML or JSON")]
             }
@@ -114,20 +90,13 @@ impl FlowError {
 fn listed(findings: &[Finding]) -> String {
     let shown: Vec<String> = findings.iter().take(3).map(Finding::to_string).collect();
     let more = findings.len().saturating_sub(shown.len());
-    let more = if more == 0 {
-        String::new()
-    } else {
-        format!(" (and {more} more)")
-    };
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     format!("{}{more}", shown.join(" | "))
 }
 
 /// A refusal for programs and people; pointers are from the document at `prefix`.
 pub(crate) fn refusal(code: &str, findings: Vec<Finding>, prefix: &str) -> Failure {
-    let mut findings: Vec<Finding> = findings
-        .into_iter()
-        .map(|finding| finding.under(prefix))
-        .collect();
+    let mut findings: Vec<Finding> = findings.into_iter().map(|finding| finding.under(prefix)).collect();
     findings.truncate(MAX_FINDINGS);
     let first = findings.first().map(|finding| finding.pointer.as_str());
     Failure::new(code, listed(&findings))

@@ -76,32 +76,17 @@ enum Asked {
 
 impl FlowRun {
     pub(crate) fn new(flows: BTreeMap<String, Arc<Flow>>, tools: Tools) -> Self {
-        Self {
-            flows,
-            tools: Arc::new(tools),
-        }
+        Self { flows, tools: Arc::new(tools) }
     }
 
     fn asked(&self, input: &FlowInput) -> Result<Asked, Failure> {
         match (&input.workflow_name, &input.flow) {
-            (Some(name), None) if name == BenchSteps::NAME => {
-                bench_input(&input.inputs).map(Asked::Bench)
-            }
+            (Some(name), None) if name == BenchSteps::NAME => bench_input(&input.inputs).map(Asked::Bench),
             (Some(name), None) => {
-                let known = || {
-                    self.flows
-                        .keys()
-                        .map(String::as_str)
-                        .chain([BenchSteps::NAME])
-                        .collect::<Vec<_>>()
-                };
+                let known = || self.flows.keys().map(String::as_str).chain([BenchSteps::NAME]).collect::<Vec<_>>();
                 let flow = self.flows.get(name).cloned().ok_or_else(|| {
                     let remedy = format!("name one of {}", known().join(", "));
-                    let finding = Finding::error(
-                        "/workflow_name",
-                        format!("no flow `{name}` is installed"),
-                        remedy,
-                    );
+                    let finding = Finding::error("/workflow_name", format!("no flow `{name}` is installed"), remedy);
                     refusal("flow_not_found", vec![finding], "")
                 })?;
                 self.sited(&flow, "")?;
@@ -126,20 +111,10 @@ impl FlowRun {
 
     /// Refuses a flow that names sites which this installation does not have.
     fn sited(&self, flow: &Flow, prefix: &str) -> Result<(), Failure> {
-        let sites: BTreeSet<&str> = self
-            .tools
-            .sites
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let sites: BTreeSet<&str> =
+            self.tools.sites.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let unknown = lint_sites(flow.document(), &sites);
-        if unknown.is_empty() {
-            Ok(())
-        } else {
-            Err(refusal("flow_invalid", unknown, prefix))
-        }
+        if unknown.is_empty() { Ok(()) } else { Err(refusal("flow_invalid", unknown, prefix)) }
     }
 
     async fn pinned(&self, context: &Context, flow: &Flow) -> Result<Pin, Failure> {
@@ -154,16 +129,12 @@ impl FlowRun {
         if pin.hash == hash {
             return Ok(pin);
         }
-        let message = format!(
-            "the flow `{}` changed while this run was under way; install the pinned one again",
-            pin.flow
-        );
-        Err(
-            Failure::new("definition_changed", message).with_details(json!({
-                "pinned": { "version": pin.version, "hash": pin.hash },
-                "installed": { "version": version, "hash": hash },
-            })),
-        )
+        let message =
+            format!("the flow `{}` changed while this run was under way; install the pinned one again", pin.flow);
+        Err(Failure::new("definition_changed", message).with_details(json!({
+            "pinned": { "version": pin.version, "hash": pin.hash },
+            "installed": { "version": version, "hash": hash },
+        })))
     }
 }
 
@@ -204,10 +175,7 @@ impl Workflow for FlowRun {
 
 /// Stands in for a run whose id is not known before it is queued.
 fn sample_scope() -> Scope {
-    Scope::default().with(
-        "run",
-        json!({ "id": "00000000-0000-7000-8000-000000000000", "client": "client" }),
-    )
+    Scope::default().with("run", json!({ "id": "00000000-0000-7000-8000-000000000000", "client": "client" }))
 }
 
 fn bench_input(inputs: &Map<String, Value>) -> Result<BenchInput, Failure> {
@@ -219,27 +187,12 @@ fn bench_input(inputs: &Map<String, Value>) -> Result<BenchInput, Failure> {
 
 fn check_policy(policy: &Policy) -> Result<(), Failure> {
     let mut findings = Vec::new();
-    if policy
-        .max_retries
-        .is_some_and(|retries| retries >= RetryPolicy::MAX_ATTEMPTS)
-    {
+    if policy.max_retries.is_some_and(|retries| retries >= RetryPolicy::MAX_ATTEMPTS) {
         let remedy = format!("write less than {}", RetryPolicy::MAX_ATTEMPTS);
-        findings.push(Finding::error(
-            "/policy/max_retries",
-            "out of bounds",
-            remedy,
-        ));
+        findings.push(Finding::error("/policy/max_retries", "out of bounds", remedy));
     }
     if policy.max_duration_s == Some(0) {
-        findings.push(Finding::error(
-            "/policy/max_duration_s",
-            "no time at all",
-            "write at least 1",
-        ));
+        findings.push(Finding::error("/policy/max_duration_s", "no time at all", "write at least 1"));
     }
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(refusal("input_invalid", findings, ""))
-    }
+    if findings.is_empty() { Ok(()) } else { Err(refusal("input_invalid", findings, "")) }
 }

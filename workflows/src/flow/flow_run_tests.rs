@@ -8,25 +8,14 @@ use crate::{Installation, registry};
 
 fn check(input: Value) -> Result<(), Failure> {
     let mut installation = Installation::with_packs(Clock::system()).unwrap();
-    installation
-        .sites
-        .insert("demo_site".to_owned(), "http://127.0.0.1:7079".to_owned());
-    registry(installation)
-        .unwrap()
-        .check("flow.run", &input)
-        .unwrap()
+    installation.sites.insert("demo_site".to_owned(), "http://127.0.0.1:7079".to_owned());
+    registry(installation).unwrap().check("flow.run", &input).unwrap()
 }
 
 fn pointers(input: Value) -> Vec<String> {
     let failure = check(input).unwrap_err();
-    let findings = failure.details["findings"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    findings
-        .iter()
-        .map(|finding| finding["pointer"].as_str().unwrap().to_owned())
-        .collect()
+    let findings = failure.details["findings"].as_array().cloned().unwrap_or_default();
+    findings.iter().map(|finding| finding["pointer"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -47,22 +36,10 @@ fn an_installed_flow_is_run_with_inputs_that_fit() {
 fn inputs_that_do_not_fit_are_refused_with_a_pointer() {
     let publish = |inputs: Value| json!({"workflow_name": "demo.publish", "inputs": inputs});
     assert_eq!(pointers(publish(json!({}))), ["/inputs"]);
-    assert_eq!(
-        pointers(publish(json!({"caption": 5}))),
-        ["/inputs/caption"]
-    );
-    assert_eq!(
-        pointers(publish(json!({"caption": "x", "handle": "No Handle"}))),
-        ["/inputs/handle"]
-    );
-    assert_eq!(
-        pointers(publish(json!({"caption": "x", "captoin": "x"}))),
-        ["/inputs"]
-    );
-    assert_eq!(
-        pointers(json!({"workflow_name": "bench.steps", "inputs": {"stepz": 1}})),
-        ["/inputs"]
-    );
+    assert_eq!(pointers(publish(json!({"caption": 5}))), ["/inputs/caption"]);
+    assert_eq!(pointers(publish(json!({"caption": "x", "handle": "No Handle"}))), ["/inputs/handle"]);
+    assert_eq!(pointers(publish(json!({"caption": "x", "captoin": "x"}))), ["/inputs"]);
+    assert_eq!(pointers(json!({"workflow_name": "bench.steps", "inputs": {"stepz": 1}})), ["/inputs"]);
     assert!(check(json!({"workflow_name": "bench.steps", "inputs": {"steps": 1001}})).is_err());
 }
 
@@ -72,20 +49,9 @@ fn exactly_one_of_name_and_document_is_given() {
         "steps": [{"id": "s", "set": {"values": {"a": 1}}}]});
     assert_eq!(check(json!({"flow": flow})), Ok(()));
     assert_eq!(check(json!({})).unwrap_err().code, "input_invalid");
-    assert_eq!(
-        check(json!({"workflow_name": "demo.dm", "flow": flow}))
-            .unwrap_err()
-            .code,
-        "input_invalid"
-    );
-    assert_eq!(
-        check(json!({"workflow_name": "nope"})).unwrap_err().code,
-        "flow_not_found"
-    );
-    assert_eq!(
-        check(json!({"flow": flow, "more": 1})).unwrap_err().code,
-        "input_invalid"
-    );
+    assert_eq!(check(json!({"workflow_name": "demo.dm", "flow": flow})).unwrap_err().code, "input_invalid");
+    assert_eq!(check(json!({"workflow_name": "nope"})).unwrap_err().code, "flow_not_found");
+    assert_eq!(check(json!({"flow": flow, "more": 1})).unwrap_err().code, "input_invalid");
 }
 
 #[test]
@@ -93,9 +59,7 @@ fn a_document_that_is_not_fit_is_refused_with_a_pointer_into_the_payload() {
     let flow = |step: Value| json!({"flow": {"name": "a", "version": "1", "platform": "demo", "lane": "api", "steps": [step]}});
     assert_eq!(pointers(flow(json!({"id": "s"}))), ["/flow/steps/0"]);
     assert_eq!(
-        pointers(flow(
-            json!({"id": "s", "http": {"method": "GET", "url": "${env.elsewhere}/x"}})
-        )),
+        pointers(flow(json!({"id": "s", "http": {"method": "GET", "url": "${env.elsewhere}/x"}}))),
         ["/flow/steps/0/http/url"]
     );
 }
@@ -103,12 +67,6 @@ fn a_document_that_is_not_fit_is_refused_with_a_pointer_into_the_payload() {
 #[test]
 fn bounds_without_sense_are_refused() {
     let with = |policy: Value| json!({"workflow_name": "demo.publish", "inputs": {"caption": "x"}, "policy": policy});
-    assert_eq!(
-        pointers(with(json!({"max_retries": 1000}))),
-        ["/policy/max_retries"]
-    );
-    assert_eq!(
-        pointers(with(json!({"max_duration_s": 0}))),
-        ["/policy/max_duration_s"]
-    );
+    assert_eq!(pointers(with(json!({"max_retries": 1000}))), ["/policy/max_retries"]);
+    assert_eq!(pointers(with(json!({"max_duration_s": 0}))), ["/policy/max_duration_s"]);
 }

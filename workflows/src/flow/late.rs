@@ -44,10 +44,7 @@ impl<T> Late<T> {
 }
 
 fn shaped<T: DeserializeOwned>(value: Value, field: &str) -> Result<T, FillError> {
-    T::deserialize(value).map_err(|error| FillError::Shape {
-        field: field.to_owned(),
-        why: error.to_string(),
-    })
+    T::deserialize(value).map_err(|error| FillError::Shape { field: field.to_owned(), why: error.to_string() })
 }
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Late<T> {
@@ -56,10 +53,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Late<T> {
         if !value.as_str().is_some_and(Template::looks_whole) {
             T::deserialize(&value).map_err(D::Error::custom)?;
         }
-        Ok(Self {
-            value,
-            of: PhantomData,
-        })
+        Ok(Self { value, of: PhantomData })
     }
 }
 
@@ -86,10 +80,7 @@ impl<T: JsonSchema> JsonSchema for Late<T> {
 
 impl<T> Clone for Late<T> {
     fn clone(&self) -> Self {
-        Self {
-            value: self.value.clone(),
-            of: PhantomData,
-        }
+        Self { value: self.value.clone(), of: PhantomData }
     }
 }
 
@@ -166,10 +157,7 @@ mod tests {
         let late: Late<bool> = serde_json::from_value(json!("${inputs.yes}")).unwrap();
         assert_eq!(late.fill(&scope(), "x"), Ok(true));
         let late: Late<bool> = serde_json::from_value(json!("${inputs.n}")).unwrap();
-        assert!(matches!(
-            late.fill(&scope(), "x"),
-            Err(FillError::Shape { .. })
-        ));
+        assert!(matches!(late.fill(&scope(), "x"), Err(FillError::Shape { .. })));
     }
 
     #[test]
@@ -181,10 +169,7 @@ mod tests {
 
     #[test]
     fn seconds_are_bounded() {
-        assert_eq!(
-            Seconds(1.5).within(2.0, "x"),
-            Ok(Duration::from_millis(1_500))
-        );
+        assert_eq!(Seconds(1.5).within(2.0, "x"), Ok(Duration::from_millis(1_500)));
         for nonsense in [-1.0, 2.1, f64::NAN, f64::INFINITY] {
             assert!(Seconds(nonsense).within(2.0, "x").is_err(), "{nonsense}");
         }

@@ -57,20 +57,13 @@ impl Flow {
     /// Makes a flow of a document.
     pub fn of(source: &Value) -> Result<Self, FlowError> {
         let document = parse(source)?;
-        let (errors, warnings): (Vec<Finding>, Vec<Finding>) = lint(&document)
-            .into_iter()
-            .partition(|finding| finding.severity == Severity::Error);
+        let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
+            lint(&document).into_iter().partition(|finding| finding.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(FlowError::Refused(errors));
         }
-        let inputs =
-            Inputs::of(&document.inputs).map_err(|finding| FlowError::Refused(vec![finding]))?;
-        Ok(Self {
-            hash: fingerprint(&sorted(source)),
-            document,
-            inputs,
-            warnings,
-        })
+        let inputs = Inputs::of(&document.inputs).map_err(|finding| FlowError::Refused(vec![finding]))?;
+        Ok(Self { hash: fingerprint(&sorted(source)), document, inputs, warnings })
     }
 
     /// The document, with its targets in their places.
@@ -94,24 +87,13 @@ impl Flow {
     }
 
     /// The inputs with defaults, or what is wrong with them.
-    pub(crate) fn inputs(
-        &self,
-        given: &Map<String, Value>,
-        scope: &Scope,
-    ) -> Result<Value, Vec<Finding>> {
-        let completed = self.inputs.completed(given, scope).map_err(|error| {
-            vec![Finding::error(
-                "",
-                error.to_string(),
-                "correct the flow's default",
-            )]
-        })?;
+    pub(crate) fn inputs(&self, given: &Map<String, Value>, scope: &Scope) -> Result<Value, Vec<Finding>> {
+        let completed = self
+            .inputs
+            .completed(given, scope)
+            .map_err(|error| vec![Finding::error("", error.to_string(), "correct the flow's default")])?;
         let misfits = self.inputs.misfits(&completed);
-        if misfits.is_empty() {
-            Ok(completed)
-        } else {
-            Err(misfits)
-        }
+        if misfits.is_empty() { Ok(completed) } else { Err(misfits) }
     }
 }
 
@@ -121,14 +103,8 @@ fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(sorted).collect(),
         Value::Object(fields) => {
-            let in_order: BTreeMap<&String, Value> = fields
-                .iter()
-                .map(|(name, item)| (name, sorted(item)))
-                .collect();
-            in_order
-                .into_iter()
-                .map(|(name, item)| (name.clone(), item))
-                .collect()
+            let in_order: BTreeMap<&String, Value> = fields.iter().map(|(name, item)| (name, sorted(item))).collect();
+            in_order.into_iter().map(|(name, item)| (name.clone(), item)).collect()
         }
         other => other.clone(),
     }
@@ -138,11 +114,7 @@ fn sorted(value: &Value) -> Value {
 pub fn parse(source: &Value) -> Result<FlowDocument, FlowError> {
     source::bounded(fermata_engine::document::size(source))?;
     if let Err(error) = fermata_engine::document::check(source) {
-        return Err(FlowError::Refused(vec![Finding::error(
-            "",
-            error.to_string(),
-            "correct the document",
-        )]));
+        return Err(FlowError::Refused(vec![Finding::error("", error.to_string(), "correct the document")]));
     }
     let complete = source::with_targets(source)?;
     let misfits = schema::misfits(&complete);
@@ -150,25 +122,15 @@ pub fn parse(source: &Value) -> Result<FlowDocument, FlowError> {
         return Err(FlowError::Refused(misfits));
     }
     FlowDocument::deserialize(&complete).map_err(|error| {
-        FlowError::Refused(vec![Finding::error(
-            "",
-            error.to_string(),
-            "compare it with the published schema",
-        )])
+        FlowError::Refused(vec![Finding::error("", error.to_string(), "compare it with the published schema")])
     })
 }
 
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "`json!` reads better at the call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod flow_run_tests;
 #[cfg(test)]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "`json!` reads better at the call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod tests;

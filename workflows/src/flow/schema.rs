@@ -19,9 +19,7 @@ const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The JSON Schema (2020-12) of a flow document.
 pub fn schema() -> Value {
-    let generator = SchemaSettings::draft2020_12()
-        .for_deserialize()
-        .into_generator();
+    let generator = SchemaSettings::draft2020_12().for_deserialize().into_generator();
     let mut schema = generator.into_root_schema_for::<FlowDocument>().to_value();
     if let Some(root) = schema.as_object_mut() {
         root.insert("$id".to_owned(), SCHEMA_ID.into());
@@ -43,16 +41,10 @@ fn name_targets(definitions: &mut Map<String, Value>) {
 
 /// A validator that never leaves this machine and never backtracks.
 pub(crate) fn compiled(schema: &Value) -> Result<Validator, Finding> {
-    let options = jsonschema::options()
-        .offline()
-        .with_pattern_options(PatternOptions::regex());
+    let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
     options.build(schema).map_err(|error| {
         let pointer = error.instance_path().to_string();
-        Finding::error(
-            pointer,
-            shortened(&error),
-            "write a JSON Schema (2020-12) without remote references",
-        )
+        Finding::error(pointer, shortened(&error), "write a JSON Schema (2020-12) without remote references")
     })
 }
 
@@ -72,67 +64,37 @@ pub(crate) fn misfits(document: &Value) -> Vec<Finding> {
 
 /// What a validator has against a value.
 pub(crate) fn errors_of(validator: &Validator, value: &Value) -> Vec<Finding> {
-    validator
-        .iter_errors(value)
-        .take(MAX_FINDINGS)
-        .map(|error| explained(&error))
-        .collect()
+    validator.iter_errors(value).take(MAX_FINDINGS).map(|error| explained(&error)).collect()
 }
 
 fn odd_steps(document: &Value) -> Vec<Finding> {
-    let steps = document
-        .get("steps")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate();
+    let steps = document.get("steps").and_then(Value::as_array).into_iter().flatten().enumerate();
     let odd = steps.filter_map(|(n, step)| {
-        let given: Vec<&str> = ACTIONS
-            .into_iter()
-            .filter(|name| !step[name].is_null())
-            .collect();
+        let given: Vec<&str> = ACTIONS.into_iter().filter(|name| !step[name].is_null()).collect();
         let pointer = below("/steps", &n.to_string());
         let message = match given.as_slice() {
             [_] => return None,
             [] => "the step does nothing".to_owned(),
             several => format!("the step does several things: {}", several.join(", ")),
         };
-        step.is_object().then(|| {
-            Finding::error(
-                pointer,
-                message,
-                format!("give exactly one of {}", ACTIONS.join(", ")),
-            )
-        })
+        step.is_object()
+            .then(|| Finding::error(pointer, message, format!("give exactly one of {}", ACTIONS.join(", "))))
     });
     odd.take(MAX_FINDINGS).collect()
 }
 
 /// The deepest reason of an error: of several alternatives, the one that got furthest.
 fn explained(error: &ValidationError<'_>) -> Finding {
-    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) =
-        error.kind()
-    else {
-        return Finding::error(
-            error.instance_path().to_string(),
-            shortened(error),
-            remedy(error),
-        );
+    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) = error.kind() else {
+        return Finding::error(error.instance_path().to_string(), shortened(error), remedy(error));
     };
     let here = error.instance_path().as_str().len();
-    let deepest = context
-        .iter()
-        .flatten()
-        .max_by_key(|inner| (depth(inner), std::cmp::Reverse(is_type(inner))));
+    let deepest = context.iter().flatten().max_by_key(|inner| (depth(inner), std::cmp::Reverse(is_type(inner))));
     match deepest {
         Some(inner) if depth(inner) > here || !is_choice(context) => explained(inner),
         _ => {
             let message = "it has none of the forms that are possible here";
-            Finding::error(
-                error.instance_path().to_string(),
-                message,
-                format!("write one of {}", forms(context)),
-            )
+            Finding::error(error.instance_path().to_string(), message, format!("write one of {}", forms(context)))
         }
     }
 }
@@ -147,10 +109,7 @@ fn depth(error: &ValidationError<'_>) -> usize {
 }
 
 fn is_type(error: &ValidationError<'_>) -> bool {
-    matches!(
-        error.kind(),
-        ValidationErrorKind::Type { .. } | ValidationErrorKind::Pattern { .. }
-    )
+    matches!(error.kind(), ValidationErrorKind::Type { .. } | ValidationErrorKind::Pattern { .. })
 }
 
 /// Whether the alternatives are the variants of one kind of thing, told apart by a key or word.
@@ -162,9 +121,7 @@ fn forms(context: &[Vec<ValidationError<'_>>]) -> String {
     let mut forms: Vec<String> = Vec::new();
     for error in context.iter().flatten() {
         match error.kind() {
-            ValidationErrorKind::Required {
-                property: Value::String(name),
-            } => forms.push(format!("`{name}: ...`")),
+            ValidationErrorKind::Required { property: Value::String(name) } => forms.push(format!("`{name}: ...`")),
             ValidationErrorKind::Constant { expected_value } => {
                 forms.push(expected_value.to_string());
             }
@@ -190,12 +147,7 @@ fn remedy(error: &ValidationError<'_>) -> String {
 
 /// The validator's words without the value itself, which may be long or private.
 fn shortened(error: &ValidationError<'_>) -> String {
-    error
-        .masked()
-        .to_string()
-        .chars()
-        .take(MAX_MESSAGE_CHARS)
-        .collect()
+    error.masked().to_string().chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -216,37 +168,19 @@ mod tests {
         };
         for (act, pointer, says) in [
             (json!({"clik": {}}), "/steps/0/browser/do/0", "goto"),
-            (
-                json!({"click": {"rol": "button"}}),
-                "/steps/0/browser/do/0/click",
-                "rol",
-            ),
-            (
-                json!({"fill": {"target": {}}}),
-                "/steps/0/browser/do/0/fill",
-                "text",
-            ),
-            (
-                json!({"wait": {"for": {"visble": {}}}}),
-                "/steps/0/browser/do/0/wait/for",
-                "visible",
-            ),
+            (json!({"click": {"rol": "button"}}), "/steps/0/browser/do/0/click", "rol"),
+            (json!({"fill": {"target": {}}}), "/steps/0/browser/do/0/fill", "text"),
+            (json!({"wait": {"for": {"visble": {}}}}), "/steps/0/browser/do/0/wait/for", "visible"),
         ] {
             let findings = misfits(&step(act.clone()));
             assert_eq!(findings[0].pointer, pointer, "{act}: {findings:?}");
-            assert!(
-                findings[0].to_string().contains(says),
-                "{act}: {findings:?}"
-            );
+            assert!(findings[0].to_string().contains(says), "{act}: {findings:?}");
         }
     }
 
     #[test]
     fn a_step_that_does_nothing_or_too_much_is_told_so() {
-        for step in [
-            json!({"id": "a"}),
-            json!({"id": "a", "sleep": {"seconds": 1}, "set": {"values": {}}}),
-        ] {
+        for step in [json!({"id": "a"}), json!({"id": "a", "sleep": {"seconds": 1}, "set": {"values": {}}})] {
             let findings = misfits(&json!({"steps": [step]}));
             assert_eq!(findings[0].pointer, "/steps/0");
             assert!(findings[0].remedy.contains("wait_signal"));

@@ -40,9 +40,7 @@ pub enum FillError {
         path: String,
     },
     /// More than [`MAX_FILLED_BYTES`].
-    #[error(
-        "filling the templates made more than {MAX_FILLED_BYTES} bytes; keep large content in artifacts"
-    )]
+    #[error("filling the templates made more than {MAX_FILLED_BYTES} bytes; keep large content in artifacts")]
     TooLarge,
     /// The filled value is not what its field takes.
     #[error("after filling, {field} does not fit: {why}")]
@@ -63,10 +61,7 @@ impl Scope {
 
     /// Stores the result of a step, to be named `steps.<id>`.
     pub fn set_step(&mut self, id: &str, result: Value) {
-        let steps = self
-            .roots
-            .entry("steps")
-            .or_insert_with(|| Value::Object(Map::new()));
+        let steps = self.roots.entry("steps").or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(steps) = steps {
             steps.insert(id.to_owned(), result);
         }
@@ -75,11 +70,7 @@ impl Scope {
     /// Fills every text of a value. A text that is one place and nothing else becomes the value
     /// itself, with its type; a missing one becomes `null`. Keys are left alone.
     pub fn fill(&self, value: &Value) -> Result<Value, FillError> {
-        Filling {
-            scope: self,
-            left: MAX_FILLED_BYTES,
-        }
-        .value(value)
+        Filling { scope: self, left: MAX_FILLED_BYTES }.value(value)
     }
 
     fn look_up(&self, place: &Place) -> Option<&Value> {
@@ -106,16 +97,11 @@ impl Filling<'_> {
                 self.spend(text.len())?;
                 Ok(value.clone())
             }
-            Value::Array(items) => Ok(Value::Array(
-                items
-                    .iter()
-                    .map(|item| self.value(item))
-                    .collect::<Result<_, _>>()?,
-            )),
+            Value::Array(items) => {
+                Ok(Value::Array(items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?))
+            }
             Value::Object(fields) => {
-                let filled = fields
-                    .iter()
-                    .map(|(name, item)| Ok((name.clone(), self.value(item)?)));
+                let filled = fields.iter().map(|(name, item)| Ok((name.clone(), self.value(item)?)));
                 Ok(Value::Object(filled.collect::<Result<_, FillError>>()?))
             }
             other => Ok(other.clone()),
@@ -123,10 +109,8 @@ impl Filling<'_> {
     }
 
     fn text(&mut self, text: &str) -> Result<Value, FillError> {
-        let template = Template::parse(text).map_err(|source| FillError::Template {
-            text: text.chars().take(80).collect(),
-            source,
-        })?;
+        let template = Template::parse(text)
+            .map_err(|source| FillError::Template { text: text.chars().take(80).collect(), source })?;
         if let [Part::Place(place)] = template.parts() {
             let value = self.place(place)?.into_owned();
             self.spend(fermata_engine::document::size(&value))?;
@@ -145,10 +129,7 @@ impl Filling<'_> {
     }
 
     fn place(&self, place: &Place) -> Result<Cow<'_, Value>, FillError> {
-        let mut value = self
-            .scope
-            .look_up(place)
-            .map_or(Cow::Owned(Value::Null), Cow::Borrowed);
+        let mut value = self.scope.look_up(place).map_or(Cow::Owned(Value::Null), Cow::Borrowed);
         for filter in &place.filters {
             value = match filter {
                 Filter::Default(default) if value.is_null() => Cow::Owned(default.clone()),
@@ -173,12 +154,8 @@ fn as_text<'v>(place: &Place, value: &'v Value) -> Result<Cow<'v, str>, FillErro
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
         Value::Number(_) | Value::Bool(_) => Ok(Cow::Owned(value.to_string())),
-        Value::Null => Err(FillError::Missing {
-            path: place.dotted(),
-        }),
-        Value::Array(_) | Value::Object(_) => Err(FillError::NotText {
-            path: place.dotted(),
-        }),
+        Value::Null => Err(FillError::Missing { path: place.dotted() }),
+        Value::Array(_) | Value::Object(_) => Err(FillError::NotText { path: place.dotted() }),
     }
 }
 
@@ -218,10 +195,7 @@ fn css_escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "`json!` reads better at the call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod tests {
     use super::*;
     use crate::flow::template::escaped;
@@ -242,50 +216,24 @@ mod tests {
     fn a_whole_text_keeps_the_type_and_a_part_becomes_text() {
         assert_eq!(filled(json!("${inputs.n}")), Ok(json!(7)));
         assert_eq!(filled(json!("${ inputs.list }")), Ok(json!([{"id": "x"}])));
-        assert_eq!(
-            filled(json!("n=${inputs.n}, ${inputs.yes}")),
-            Ok(json!("n=7, true"))
-        );
+        assert_eq!(filled(json!("n=${inputs.n}, ${inputs.yes}")), Ok(json!("n=7, true")));
         assert_eq!(filled(json!("${inputs.list.0.id}")), Ok(json!("x")));
     }
 
     #[test]
     fn what_is_missing_is_null_as_a_whole_and_an_error_in_text() {
         assert_eq!(filled(json!("${inputs.none}")), Ok(Value::Null));
-        assert_eq!(
-            filled(json!("x${inputs.none}")),
-            Err(FillError::Missing {
-                path: "inputs.none".into()
-            })
-        );
-        assert_eq!(
-            filled(json!("x${inputs.none | default(\"-\")}")),
-            Ok(json!("x-"))
-        );
-        assert_eq!(
-            filled(json!("${inputs.none | default({\"a\": [1]})}")),
-            Ok(json!({"a": [1]}))
-        );
+        assert_eq!(filled(json!("x${inputs.none}")), Err(FillError::Missing { path: "inputs.none".into() }));
+        assert_eq!(filled(json!("x${inputs.none | default(\"-\")}")), Ok(json!("x-")));
+        assert_eq!(filled(json!("${inputs.none | default({\"a\": [1]})}")), Ok(json!({"a": [1]})));
     }
 
     #[test]
     fn filters_make_a_value_safe_where_it_goes() {
-        assert_eq!(
-            filled(json!("?q=${inputs.text | url}")),
-            Ok(json!("?q=a%20%22b%22"))
-        );
-        assert_eq!(
-            filled(json!("[x=\"${inputs.text | css}\"]")),
-            Ok(json!("[x=\"a \\\"b\\\"\"]"))
-        );
-        assert_eq!(
-            filled(json!("${inputs.list | json}")),
-            Ok(json!("[{\"id\":\"x\"}]"))
-        );
-        assert!(matches!(
-            filled(json!("-${inputs.list}")),
-            Err(FillError::NotText { .. })
-        ));
+        assert_eq!(filled(json!("?q=${inputs.text | url}")), Ok(json!("?q=a%20%22b%22")));
+        assert_eq!(filled(json!("[x=\"${inputs.text | css}\"]")), Ok(json!("[x=\"a \\\"b\\\"\"]")));
+        assert_eq!(filled(json!("${inputs.list | json}")), Ok(json!("[{\"id\":\"x\"}]")));
+        assert!(matches!(filled(json!("-${inputs.list}")), Err(FillError::NotText { .. })));
     }
 
     #[test]

@@ -55,30 +55,22 @@ fn json_of(yaml: serde_yaml_ng::Value, pointer: &str) -> Result<Value, Finding> 
             .ok_or_else(|| Finding::error(pointer, "it is not a finite number", "write a number")),
         Yaml::Sequence(items) => {
             let items = items.into_iter().enumerate();
-            items
-                .map(|(n, item)| json_of(item, &below(pointer, &n.to_string())))
-                .collect()
+            items.map(|(n, item)| json_of(item, &below(pointer, &n.to_string()))).collect()
         }
         Yaml::Mapping(fields) => {
             let mut object = Map::new();
             for (name, item) in fields {
                 let Yaml::String(name) = name else {
-                    return Err(Finding::error(
-                        pointer,
-                        "a key is not text",
-                        "put the key in quotes",
-                    ));
+                    return Err(Finding::error(pointer, "a key is not text", "put the key in quotes"));
                 };
                 let item = json_of(item, &below(pointer, &name))?;
                 object.insert(name, item);
             }
             Ok(Value::Object(object))
         }
-        Yaml::Tagged(tagged) => Err(Finding::error(
-            pointer,
-            format!("the tag {} means nothing here", tagged.tag),
-            "write it without a tag",
-        )),
+        Yaml::Tagged(tagged) => {
+            Err(Finding::error(pointer, format!("the tag {} means nothing here", tagged.tag), "write it without a tag"))
+        }
     }
 }
 
@@ -88,12 +80,7 @@ pub(crate) fn with_targets(document: &Value) -> Result<Value, FlowError> {
     let targets: BTreeMap<&str, &Value> = document
         .get("targets")
         .and_then(Value::as_object)
-        .map(|targets| {
-            targets
-                .iter()
-                .map(|(name, target)| (name.as_str(), target))
-                .collect()
-        })
+        .map(|targets| targets.iter().map(|(name, target)| (name.as_str(), target)).collect())
         .unwrap_or_default();
     let mut findings = Vec::new();
     let mut filled = document.clone();
@@ -102,19 +89,10 @@ pub(crate) fn with_targets(document: &Value) -> Result<Value, FlowError> {
     }
     // A few names could stand for a lot.
     bounded(fermata_engine::document::size(&filled) / 4)?;
-    if findings.is_empty() {
-        Ok(filled)
-    } else {
-        Err(FlowError::Refused(findings))
-    }
+    if findings.is_empty() { Ok(filled) } else { Err(FlowError::Refused(findings)) }
 }
 
-fn place_targets(
-    value: &mut Value,
-    targets: &BTreeMap<&str, &Value>,
-    pointer: &str,
-    findings: &mut Vec<Finding>,
-) {
+fn place_targets(value: &mut Value, targets: &BTreeMap<&str, &Value>, pointer: &str, findings: &mut Vec<Finding>) {
     match value {
         Value::String(text) => {
             let Some(name) = target_name(text) else {
@@ -146,9 +124,7 @@ fn place_targets(
 fn target_name(text: &str) -> Option<&str> {
     let path = text.strip_prefix("${")?.strip_suffix('}')?.trim();
     let name = path.strip_prefix("targets.")?;
-    name.chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_')
-        .then_some(name)
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name)
 }
 
 #[cfg(test)]
@@ -164,50 +140,26 @@ mod tests {
 
     #[test]
     fn what_does_not_parse_says_where() {
-        let FlowError::Syntax { line, .. } = read("a: 1\nb: [1\n").unwrap_err() else {
-            panic!()
-        };
+        let FlowError::Syntax { line, .. } = read("a: 1\nb: [1\n").unwrap_err() else { panic!() };
         assert!(line >= 2);
-        assert!(matches!(
-            read("a: 1\na: 2\n"),
-            Err(FlowError::Syntax { .. })
-        ));
-        for (text, pointer) in [
-            ("a: {1: 2}", "/a"),
-            ("a: [.nan]", "/a/0"),
-            ("a: !x 1", "/a"),
-        ] {
-            assert_eq!(
-                read(text).unwrap_err().findings()[0].pointer,
-                pointer,
-                "{text}"
-            );
+        assert!(matches!(read("a: 1\na: 2\n"), Err(FlowError::Syntax { .. })));
+        for (text, pointer) in [("a: {1: 2}", "/a"), ("a: [.nan]", "/a/0"), ("a: !x 1", "/a")] {
+            assert_eq!(read(text).unwrap_err().findings()[0].pointer, pointer, "{text}");
         }
     }
 
     #[test]
     fn large_documents_are_refused_however_they_are_written() {
         assert!(read(&format!("a: {}", "x".repeat(MAX_DOCUMENT_BYTES))).is_err());
-        let bomb = format!(
-            "a: &a \"{}\"\nb: [{}]\n",
-            "x".repeat(4096),
-            vec!["*a"; 100].join(", ")
-        );
+        let bomb = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(4096), vec!["*a"; 100].join(", "));
         assert!(read(&bomb).is_err());
     }
 
     #[test]
     fn a_named_target_stands_in_its_place() {
-        let document =
-            json!({"targets": {"go": {"role": "button"}}, "steps": [{"click": "${ targets.go }"}]});
-        assert_eq!(
-            with_targets(&document).unwrap()["steps"],
-            json!([{"click": {"role": "button"}}])
-        );
+        let document = json!({"targets": {"go": {"role": "button"}}, "steps": [{"click": "${ targets.go }"}]});
+        assert_eq!(with_targets(&document).unwrap()["steps"], json!([{"click": {"role": "button"}}]));
         let unknown = json!({"steps": [{"click": "${targets.stop}"}]});
-        assert_eq!(
-            with_targets(&unknown).unwrap_err().findings()[0].pointer,
-            "/steps/0/click"
-        );
+        assert_eq!(with_targets(&unknown).unwrap_err().findings()[0].pointer, "/steps/0/click");
     }
 }

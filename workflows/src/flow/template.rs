@@ -160,16 +160,13 @@ impl<'t> Parser<'t> {
             name if name == "default" => self.argument().map(Filter::Default),
             name => {
                 self.at = from;
-                Err(self.wrong(format!(
-                    "there is no filter `{name}`; use default(...), json, url, css or sha256"
-                )))
+                Err(self.wrong(format!("there is no filter `{name}`; use default(...), json, url, css or sha256")))
             }
         }
     }
 
     fn argument(&mut self) -> Result<Value, TemplateError> {
-        const FORM: &str =
-            "write the default as JSON in brackets, such as default(\"\") or default(0)";
+        const FORM: &str = "write the default as JSON in brackets, such as default(\"\") or default(0)";
         if !self.eat('(') {
             return Err(self.wrong(FORM.to_owned()));
         }
@@ -180,11 +177,7 @@ impl<'t> Parser<'t> {
         let length = stream.byte_offset();
         self.take(length);
         self.skip_space();
-        if self.eat(')') {
-            Ok(value)
-        } else {
-            Err(self.wrong(FORM.to_owned()))
-        }
+        if self.eat(')') { Ok(value) } else { Err(self.wrong(FORM.to_owned())) }
     }
 
     fn name(&mut self, expected: &str) -> Result<String, TemplateError> {
@@ -192,9 +185,7 @@ impl<'t> Parser<'t> {
         let rest = self.rest();
         let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         if length == 0 {
-            return Err(self.wrong(format!(
-                "expected {expected}; a plain `${{` is written `$${{`"
-            )));
+            return Err(self.wrong(format!("expected {expected}; a plain `${{` is written `$${{`")));
         }
         Ok(self.take(length).to_owned())
     }
@@ -239,22 +230,14 @@ mod tests {
     use serde_json::json;
 
     fn place(text: &str) -> Place {
-        Template::parse(text)
-            .unwrap()
-            .places()
-            .next()
-            .unwrap()
-            .clone()
+        Template::parse(text).unwrap().places().next().unwrap().clone()
     }
 
     #[test]
     fn a_place_is_a_path_and_filters() {
         let parsed = place("at ${ steps.log-in.0.token | default(\"a) }\") | json }!");
         assert_eq!(parsed.path, ["steps", "log-in", "0", "token"]);
-        assert_eq!(
-            parsed.filters,
-            [Filter::Default(json!("a) }")), Filter::Json]
-        );
+        assert_eq!(parsed.filters, [Filter::Default(json!("a) }")), Filter::Json]);
     }
 
     #[test]

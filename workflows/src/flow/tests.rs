@@ -43,12 +43,7 @@ fn the_schema_accepts_exactly_what_the_types_accept() {
             assert!(validator.is_valid(&document), "{document}");
             continue;
         }
-        assert_eq!(
-            validator.is_valid(&document),
-            by_types.is_ok(),
-            "{document}: {:?}",
-            by_types.err()
-        );
+        assert_eq!(validator.is_valid(&document), by_types.is_ok(), "{document}: {:?}", by_types.err());
     }
 }
 
@@ -59,11 +54,7 @@ fn a_document_is_written_as_it_was_read() {
             continue;
         };
         let written = serde_json::to_value(&read).unwrap();
-        assert_eq!(
-            FlowDocument::deserialize(&written).unwrap(),
-            read,
-            "{document}"
-        );
+        assert_eq!(FlowDocument::deserialize(&written).unwrap(), read, "{document}");
     }
 }
 
@@ -72,10 +63,7 @@ fn every_refusal_of_a_shape_has_a_pointer_and_a_remedy() {
     for document in corpus().into_iter().filter(Value::is_object) {
         if let Err(error) = parse(&document) {
             for finding in error.findings() {
-                assert!(
-                    finding.pointer.is_empty() || document.pointer(&finding.pointer).is_some(),
-                    "{finding}"
-                );
+                assert!(finding.pointer.is_empty() || document.pointer(&finding.pointer).is_some(), "{finding}");
                 assert!(!finding.remedy.is_empty() && !finding.message.is_empty());
             }
         }
@@ -86,19 +74,13 @@ fn every_refusal_of_a_shape_has_a_pointer_and_a_remedy() {
 fn refused(document: &Value) -> Vec<String> {
     match Flow::of(document) {
         Ok(_) => Vec::new(),
-        Err(error) => error
-            .findings()
-            .into_iter()
-            .map(|finding| finding.pointer)
-            .collect(),
+        Err(error) => error.findings().into_iter().map(|finding| finding.pointer).collect(),
     }
 }
 
 #[test]
 fn an_http_step_that_changes_things_must_be_an_effect() {
-    let step = |safe: bool| {
-        with_step(json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": safe}}))
-    };
+    let step = |safe: bool| with_step(json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": safe}}));
     assert_eq!(refused(&step(false)), ["/steps/0/http/method"]);
     assert!(refused(&step(true)).is_empty());
 }
@@ -112,15 +94,9 @@ fn templates_name_only_what_is_there() {
             {"id": "third", "set": {"values": {}}},
         ]))
     };
-    for text in [
-        "${inputs.text}",
-        "${steps.first.a}",
-        "${run.id}",
-        "${run.client}",
-        "$${nothing}",
-        "plain",
-        "${inputs}",
-    ] {
+    for text in
+        ["${inputs.text}", "${steps.first.a}", "${run.id}", "${run.client}", "$${nothing}", "plain", "${inputs}"]
+    {
         assert!(refused(&set(text)).is_empty(), "{text}");
     }
     for text in [
@@ -143,14 +119,8 @@ fn templates_name_only_what_is_there() {
 #[test]
 fn what_identifies_an_effect_does_not_depend_on_the_installation() {
     assert!(refused(&effect(|_| {})).is_empty());
-    assert_eq!(
-        refused(&effect(|it| it["payload"] = json!("${env.site}"))),
-        ["/steps/0/effect/payload"]
-    );
-    assert_eq!(
-        refused(&effect(|it| it["dedupe"] = json!("${effect.key}"))),
-        ["/steps/0/effect/dedupe"]
-    );
+    assert_eq!(refused(&effect(|it| it["payload"] = json!("${env.site}"))), ["/steps/0/effect/payload"]);
+    assert_eq!(refused(&effect(|it| it["dedupe"] = json!("${effect.key}"))), ["/steps/0/effect/dedupe"]);
 }
 
 #[test]
@@ -165,10 +135,7 @@ fn an_effect_cannot_promise_what_its_parts_do_not_give() {
     let hasty = effect(|it| it["absence"] = json!("conclusive"));
     assert_eq!(refused(&hasty), ["/steps/0/effect/look/http/request"]);
     let writing_look = effect(|it| it["look"]["http"]["request"]["method"] = json!("DELETE"));
-    assert_eq!(
-        refused(&writing_look),
-        ["/steps/0/effect/look/http/request/method"]
-    );
+    assert_eq!(refused(&writing_look), ["/steps/0/effect/look/http/request/method"]);
     let harmless = effect(|it| it["call"]["http"]["method"] = json!("GET"));
     assert!(refused(&harmless).contains(&"/steps/0/effect/call/http/method".to_owned()));
 }
@@ -176,9 +143,7 @@ fn an_effect_cannot_promise_what_its_parts_do_not_give() {
 #[test]
 fn a_browser_step_says_when_it_is_done() {
     let step = |success: Value| {
-        with_step(
-            json!({"id": "s", "browser": {"do": [{"click": {"role": "button"}}], "success": success}}),
-        )
+        with_step(json!({"id": "s", "browser": {"do": [{"click": {"role": "button"}}], "success": success}}))
     };
     assert_eq!(refused(&step(Value::Null)), ["/steps/0/browser"]);
     assert!(refused(&step(json!({"text": "done"}))).is_empty());
@@ -194,24 +159,14 @@ fn names_bounds_and_lanes_are_kept() {
     assert_eq!(change("/name", json!("Demo Publish")), ["/name"]);
     assert_eq!(change("/version", json!("")), ["/version"]);
     assert_eq!(change("/steps/0/id", json!("flow.pin")), ["/steps/0/id"]);
-    assert_eq!(
-        change("/steps/0/sleep/seconds", json!(-1)),
-        ["/steps/0/sleep/seconds"]
-    );
-    assert_eq!(
-        change("/inputs", json!({"type": "objekt"})),
-        ["/inputs/type"]
-    );
+    assert_eq!(change("/steps/0/sleep/seconds", json!(-1)), ["/steps/0/sleep/seconds"]);
+    assert_eq!(change("/inputs", json!({"type": "objekt"})), ["/inputs/type"]);
     assert!(change("/steps", json!([])).contains(&"/steps".to_owned()));
-    let many: Vec<Value> = (0..=limits::MAX_FLOW_STEPS)
-        .map(|n| json!({"id": format!("s{n}"), "set": {"values": {}}}))
-        .collect();
+    let many: Vec<Value> =
+        (0..=limits::MAX_FLOW_STEPS).map(|n| json!({"id": format!("s{n}"), "set": {"values": {}}})).collect();
     assert_eq!(change("/steps", json!(many)), ["/steps"]);
     assert_eq!(
-        change(
-            "/steps",
-            json!([{"id": "a", "set": {"values": {}}}, {"id": "a", "set": {"values": {}}}])
-        ),
+        change("/steps", json!([{"id": "a", "set": {"values": {}}}, {"id": "a", "set": {"values": {}}}])),
         ["/steps/1/id"]
     );
     let mut stray = effect(|_| {});
@@ -222,8 +177,7 @@ fn names_bounds_and_lanes_are_kept() {
 #[test]
 fn the_hash_is_of_the_content_and_not_of_its_writing() {
     let one = Flow::of(&with_step(json!({"id": "s", "sleep": {"seconds": 1}}))).unwrap();
-    let two =
-        Flow::read(&with_step(json!({"sleep": {"seconds": 1}, "id": "s"})).to_string()).unwrap();
+    let two = Flow::read(&with_step(json!({"sleep": {"seconds": 1}, "id": "s"})).to_string()).unwrap();
     let other = Flow::of(&with_step(json!({"id": "s", "sleep": {"seconds": 2}}))).unwrap();
     assert_eq!(one.hash(), two.hash());
     assert_ne!(one.hash(), other.hash());
@@ -235,20 +189,8 @@ fn the_packs_are_fit_without_a_warning_and_every_step_has_a_phase() {
         .unwrap()
         .iter()
         .map(|flow| {
-            assert!(
-                flow.warnings().is_empty(),
-                "{}: {:?}",
-                flow.name(),
-                flow.warnings()
-            );
-            assert!(
-                flow.document()
-                    .steps
-                    .iter()
-                    .all(|step| step.phase.is_some()),
-                "{}",
-                flow.name()
-            );
+            assert!(flow.warnings().is_empty(), "{}: {:?}", flow.name(), flow.warnings());
+            assert!(flow.document().steps.iter().all(|step| step.phase.is_some()), "{}", flow.name());
             assert!(lint_sites(flow.document(), &["demo_site"].into()).is_empty());
             flow.name().to_owned()
         })

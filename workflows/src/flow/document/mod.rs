@@ -19,9 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::browser::Target;
 
-pub use browser::{
-    BrowserAct, BrowserStep, Fill, Reading, Readings, SavedReading, Upload, Waiting,
-};
+pub use browser::{BrowserAct, BrowserStep, Fill, Reading, Readings, SavedReading, Upload, Waiting};
 pub use effect::{BrowserCall, BrowserLook, Call, EffectStep, HttpLook, LookFor};
 pub use http::{Assertion, HttpCall, HttpExpect, Is, Method, When};
 pub use step::{ACTIONS, Action, Phase, Step};
@@ -60,21 +58,12 @@ pub struct FlowDocument {
 }
 
 fn no_inputs() -> Map<String, Value> {
-    let fields = [
-        ("type", Value::from("object")),
-        ("additionalProperties", Value::from(false)),
-    ];
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    let fields = [("type", Value::from("object")), ("additionalProperties", Value::from(false))];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// For `skip_serializing_if`: whether a flag has its usual value.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }

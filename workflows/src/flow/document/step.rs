@@ -5,9 +5,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{
-    BrowserStep, ChildStep, EffectStep, HttpCall, HumanStep, SetStep, SignalStep, SleepStep, When,
-};
+use super::{BrowserStep, ChildStep, EffectStep, HttpCall, HumanStep, SetStep, SignalStep, SleepStep, When};
 use crate::flow::late::Seconds;
 
 /// The part of the work that a step belongs to (G-002).
@@ -27,16 +25,7 @@ pub enum Phase {
 }
 
 /// The names of the kinds of step, as fields of a step.
-pub const ACTIONS: [&str; 8] = [
-    "http",
-    "browser",
-    "effect",
-    "human",
-    "sleep",
-    "wait_signal",
-    "set",
-    "child",
-];
+pub const ACTIONS: [&str; 8] = ["http", "browser", "effect", "human", "sleep", "wait_signal", "set", "child"];
 
 /// A step (B-050): a name, a precondition, one action with its success criteria, a retry policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -146,12 +135,8 @@ struct StepFields {
 }
 
 fn exactly_one(schema: &mut Schema) {
-    let branch =
-        |name: &str| json!({ "required": [name], "properties": { name: { "type": "object" } } });
-    schema.insert(
-        "oneOf".to_owned(),
-        ACTIONS.into_iter().map(branch).collect(),
-    );
+    let branch = |name: &str| json!({ "required": [name], "properties": { name: { "type": "object" } } });
+    schema.insert("oneOf".to_owned(), ACTIONS.into_iter().map(branch).collect());
 }
 
 /// A step with none or several actions.
@@ -166,15 +151,7 @@ impl TryFrom<StepFields> for Step {
     type Error = NotOneAction;
 
     fn try_from(fields: StepFields) -> Result<Self, NotOneAction> {
-        let StepFields {
-            id,
-            title,
-            phase,
-            when,
-            retry,
-            timeout_s,
-            ..
-        } = fields;
+        let StepFields { id, title, phase, when, retry, timeout_s, .. } = fields;
         let actions = [
             fields.http.map(Action::Http),
             fields.browser.map(Action::Browser),
@@ -187,43 +164,16 @@ impl TryFrom<StepFields> for Step {
         ];
         let mut given: Vec<Action> = actions.into_iter().flatten().collect();
         match (given.pop(), given.len()) {
-            (Some(action), 0) => Ok(Self {
-                id,
-                title,
-                phase,
-                when,
-                retry,
-                timeout_s,
-                action,
-            }),
-            (last, others) => Err(NotOneAction {
-                id,
-                count: others + usize::from(last.is_some()),
-            }),
+            (Some(action), 0) => Ok(Self { id, title, phase, when, retry, timeout_s, action }),
+            (last, others) => Err(NotOneAction { id, count: others + usize::from(last.is_some()) }),
         }
     }
 }
 
 impl From<Step> for StepFields {
     fn from(step: Step) -> Self {
-        let Step {
-            id,
-            title,
-            phase,
-            when,
-            retry,
-            timeout_s,
-            action,
-        } = step;
-        let mut fields = Self {
-            id,
-            title,
-            phase,
-            when,
-            retry,
-            timeout_s,
-            ..Self::default()
-        };
+        let Step { id, title, phase, when, retry, timeout_s, action } = step;
+        let mut fields = Self { id, title, phase, when, retry, timeout_s, ..Self::default() };
         match action {
             Action::Http(action) => fields.http = Some(action),
             Action::Browser(action) => fields.browser = Some(action),

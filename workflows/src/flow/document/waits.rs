@@ -39,10 +39,7 @@ pub enum HumanKind {
 }
 
 impl HumanKind {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_approval(&self) -> bool {
         *self == Self::Approval
     }
@@ -60,10 +57,7 @@ pub enum OnReject {
 }
 
 impl OnReject {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_fail(&self) -> bool {
         *self == Self::Fail
     }

@@ -1,8 +1,5 @@
 //! What an answer means: for a step that reads, for a look, and for the one call of an effect.
-#![expect(
-    clippy::result_large_err,
-    reason = "the engine's error of a step is large, and made once per failed attempt"
-)]
+#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 use std::time::Duration;
 
@@ -46,9 +43,7 @@ impl Answer {
     fn broken_assertion(&self, expect: Option<&HttpExpect>) -> Option<String> {
         let assertions = expect.into_iter().flat_map(|expect| &expect.body);
         let mut broken = assertions.filter(|assertion| !assertion.is.holds(self.at(&assertion.at)));
-        broken
-            .next()
-            .map(|assertion| format!("what is expected at `{}` does not hold", assertion.at))
+        broken.next().map(|assertion| format!("what is expected at `{}` does not hold", assertion.at))
     }
 
     fn at(&self, pointer: &str) -> &Value {
@@ -56,23 +51,16 @@ impl Answer {
     }
 
     fn saved(&self, call: &HttpCall) -> Found {
-        call.save
-            .iter()
-            .map(|(name, at)| (name.clone(), self.at(at).clone()))
-            .collect()
+        call.save.iter().map(|(name, at)| (name.clone(), self.at(at).clone())).collect()
     }
 
     fn failure(&self, code: &str, what: &str) -> Failure {
-        Failure::new(code, format!("{what} (status {})", self.status))
-            .with_details(json!({ "status": self.status }))
+        Failure::new(code, format!("{what} (status {})", self.status)).with_details(json!({ "status": self.status }))
     }
 }
 
 /// What an answer means for a request that changes nothing.
-pub(crate) fn read_outcome(
-    call: &HttpCall,
-    answer: Result<Answer, HttpError>,
-) -> Result<Found, StepError> {
+pub(crate) fn read_outcome(call: &HttpCall, answer: Result<Answer, HttpError>) -> Result<Found, StepError> {
     let answer = answer?;
     if !answer.is_expected(call.expect.as_ref()) {
         return Err(unexpected(&answer));
@@ -81,17 +69,12 @@ pub(crate) fn read_outcome(
         return Err(StepError::Fail(answer.failure("assertion_failed", &broken)));
     }
     let mut found = answer.saved(call);
-    found
-        .entry("status")
-        .or_insert_with(|| answer.status.into());
+    found.entry("status").or_insert_with(|| answer.status.into());
     Ok(found)
 }
 
 /// What an answer means for a look.
-pub(crate) fn sighting(
-    look: &HttpLook,
-    answer: Result<Answer, HttpError>,
-) -> Result<Sighting, StepError> {
+pub(crate) fn sighting(look: &HttpLook, answer: Result<Answer, HttpError>) -> Result<Sighting, StepError> {
     let answer = answer?;
     if look.absent_status.contains(&answer.status) {
         return Ok(Sighting::Absent);
@@ -102,33 +85,18 @@ pub(crate) fn sighting(
     if let Some(broken) = answer.broken_assertion(look.request.expect.as_ref()) {
         return Err(StepError::Fail(answer.failure("assertion_failed", &broken)));
     }
-    let present = look
-        .present
-        .iter()
-        .all(|assertion| assertion.is.holds(answer.at(&assertion.at)));
-    Ok(if present {
-        Sighting::Present(answer.saved(&look.request).into())
-    } else {
-        Sighting::Absent
-    })
+    let present = look.present.iter().all(|assertion| assertion.is.holds(answer.at(&assertion.at)));
+    Ok(if present { Sighting::Present(answer.saved(&look.request).into()) } else { Sighting::Absent })
 }
 
 /// What an answer means for the call of an effect. Only what proves that nothing was done is a
 /// refusal; everything that proves neither is ambiguous.
-pub(crate) fn call_outcome(
-    call: &HttpCall,
-    honours_keys: bool,
-    answer: Result<Answer, HttpError>,
-) -> CallOutcome {
+pub(crate) fn call_outcome(call: &HttpCall, honours_keys: bool, answer: Result<Answer, HttpError>) -> CallOutcome {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) if error.nothing_was_sent() => {
             let retry = error.is_transient();
-            return CallOutcome::Refused {
-                failure: failure_of(&error),
-                retry,
-                after: None,
-            };
+            return CallOutcome::Refused { failure: failure_of(&error), retry, after: None };
         }
         Err(error) => return CallOutcome::Ambiguous(failure_of(&error)),
     };
@@ -137,8 +105,7 @@ pub(crate) fn call_outcome(
         return match answer.broken_assertion(expect) {
             None if answer.is_expected(expect) => CallOutcome::Done(answer.saved(call).into()),
             broken => {
-                let what = broken
-                    .unwrap_or_else(|| "the platform accepted it in an unexpected way".to_owned());
+                let what = broken.unwrap_or_else(|| "the platform accepted it in an unexpected way".to_owned());
                 CallOutcome::Ambiguous(answer.failure("platform_unclear", &what))
             }
         };
@@ -149,32 +116,22 @@ pub(crate) fn call_outcome(
             retry: true,
             after: answer.retry_after,
         },
-        CONFLICT if honours_keys => CallOutcome::Ambiguous(
-            answer.failure("platform_unclear", "the platform has seen this key before"),
-        ),
+        CONFLICT if honours_keys => {
+            CallOutcome::Ambiguous(answer.failure("platform_unclear", "the platform has seen this key before"))
+        }
         status if REFUSALS.contains(&status) => CallOutcome::Refused {
             failure: answer.failure("platform_refused", "the platform refused"),
             retry: false,
             after: None,
         },
-        _ => CallOutcome::Ambiguous(answer.failure(
-            "platform_unclear",
-            "the answer does not say whether it was done",
-        )),
+        _ => CallOutcome::Ambiguous(answer.failure("platform_unclear", "the answer does not say whether it was done")),
     }
 }
 
 impl From<HttpError> for StepError {
     fn from(error: HttpError) -> Self {
         let failure = failure_of(&error);
-        if error.is_transient() {
-            Self::Retry {
-                failure,
-                after: None,
-            }
-        } else {
-            Self::Fail(failure)
-        }
+        if error.is_transient() { Self::Retry { failure, after: None } } else { Self::Fail(failure) }
     }
 }
 
@@ -184,22 +141,15 @@ fn unexpected(answer: &Answer) -> StepError {
             failure: answer.failure("platform_busy", "the platform could not answer now"),
             after: answer.retry_after,
         },
-        _ => StepError::Fail(answer.failure(
-            "platform_refused",
-            "the platform did not answer as expected",
-        )),
+        _ => StepError::Fail(answer.failure("platform_refused", "the platform did not answer as expected")),
     }
 }
 
 fn failure_of(error: &HttpError) -> Failure {
     let code = match error {
-        HttpError::Fill(_) | HttpError::Address { .. } | HttpError::Header { .. } => {
-            "request_invalid"
-        }
+        HttpError::Fill(_) | HttpError::Address { .. } | HttpError::Header { .. } => "request_invalid",
         HttpError::NotAllowed { .. } => "host_not_allowed",
-        HttpError::Connect { .. } | HttpError::Lost { .. } | HttpError::Timeout { .. } => {
-            "platform_unreachable"
-        }
+        HttpError::Connect { .. } | HttpError::Lost { .. } | HttpError::Timeout { .. } => "platform_unreachable",
         HttpError::TooLarge { .. } => "answer_too_large",
         HttpError::Client(_) => "http_unavailable",
     };
@@ -207,35 +157,22 @@ fn failure_of(error: &HttpError) -> Failure {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "`json!` reads better at the call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod tests {
     use super::*;
 
     fn call(extra: Value) -> HttpCall {
-        let mut call =
-            json!({"method": "POST", "url": "http://h", "save": {"id": "/id", "none": "/none"}});
-        call.as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        let mut call = json!({"method": "POST", "url": "http://h", "save": {"id": "/id", "none": "/none"}});
+        call.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value(call).unwrap()
     }
 
     fn answer(status: u16) -> Answer {
-        Answer {
-            status,
-            retry_after: Some(Duration::from_secs(9)),
-            body: json!({"id": "p1", "live": true}),
-        }
+        Answer { status, retry_after: Some(Duration::from_secs(9)), body: json!({"id": "p1", "live": true}) }
     }
 
     fn timeout() -> HttpError {
-        HttpError::Timeout {
-            host: "h".into(),
-            time: Duration::from_secs(1),
-        }
+        HttpError::Timeout { host: "h".into(), time: Duration::from_secs(1) }
     }
 
     #[test]
@@ -268,9 +205,7 @@ mod tests {
                     "done"
                 }
                 CallOutcome::Refused { retry: false, .. } => "refused",
-                CallOutcome::Refused {
-                    retry: true, after, ..
-                } => {
+                CallOutcome::Refused { retry: true, after, .. } => {
                     assert_eq!(after, Some(Duration::from_secs(9)));
                     "later"
                 }
@@ -282,41 +217,21 @@ mod tests {
 
     #[test]
     fn a_success_that_is_not_the_expected_one_is_ambiguous() {
-        let picky = call(
-            json!({"expect": {"status": [201], "body": [{"at": "/live", "is": {"equals": true}}]}}),
-        );
-        assert!(matches!(
-            call_outcome(&picky, false, Ok(answer(201))),
-            CallOutcome::Done(_)
-        ));
-        assert!(matches!(
-            call_outcome(&picky, false, Ok(answer(200))),
-            CallOutcome::Ambiguous(_)
-        ));
-        let dead = Answer {
-            body: json!({"live": false}),
-            ..answer(201)
-        };
-        assert!(matches!(
-            call_outcome(&picky, false, Ok(dead)),
-            CallOutcome::Ambiguous(_)
-        ));
+        let picky = call(json!({"expect": {"status": [201], "body": [{"at": "/live", "is": {"equals": true}}]}}));
+        assert!(matches!(call_outcome(&picky, false, Ok(answer(201))), CallOutcome::Done(_)));
+        assert!(matches!(call_outcome(&picky, false, Ok(answer(200))), CallOutcome::Ambiguous(_)));
+        let dead = Answer { body: json!({"live": false}), ..answer(201) };
+        assert!(matches!(call_outcome(&picky, false, Ok(dead)), CallOutcome::Ambiguous(_)));
     }
 
     #[test]
     fn a_conflict_on_a_platform_with_keys_may_be_our_own_earlier_call() {
-        assert!(matches!(
-            call_outcome(&call(json!({})), true, Ok(answer(409))),
-            CallOutcome::Ambiguous(_)
-        ));
+        assert!(matches!(call_outcome(&call(json!({})), true, Ok(answer(409))), CallOutcome::Ambiguous(_)));
     }
 
     #[test]
     fn what_was_perhaps_sent_is_ambiguous_and_what_was_not_is_refused() {
-        assert!(matches!(
-            call_outcome(&call(json!({})), false, Err(timeout())),
-            CallOutcome::Ambiguous(_)
-        ));
+        assert!(matches!(call_outcome(&call(json!({})), false, Err(timeout())), CallOutcome::Ambiguous(_)));
         let stopped = HttpError::NotAllowed { host: "h".into() };
         let outcome = call_outcome(&call(json!({})), false, Err(stopped));
         assert!(matches!(outcome, CallOutcome::Refused { retry: false, .. }));
@@ -327,18 +242,13 @@ mod tests {
         let read = |status| read_outcome(&call(json!({})), Ok(answer(status)));
         assert_eq!(read(200).unwrap()["status"], 200);
         for status in [408, 429, 500, 503] {
-            let Err(StepError::Retry { after, .. }) = read(status) else {
-                panic!("{status}")
-            };
+            let Err(StepError::Retry { after, .. }) = read(status) else { panic!("{status}") };
             assert_eq!(after, Some(Duration::from_secs(9)));
         }
         for status in [302, 400, 401, 404, 422] {
             assert!(matches!(read(status), Err(StepError::Fail(_))), "{status}");
         }
-        assert!(matches!(
-            read_outcome(&call(json!({})), Err(timeout())),
-            Err(StepError::Retry { .. })
-        ));
+        assert!(matches!(read_outcome(&call(json!({})), Err(timeout())), Err(StepError::Retry { .. })));
     }
 
     #[test]
@@ -347,20 +257,8 @@ mod tests {
             "request": {"method": "GET", "url": "http://h", "save": {"id": "/posts/0/id"}},
             "present": [{"at": "/posts/0", "is": "present"}], "absent_status": [404]}))
         .unwrap();
-        let see = |status, body| {
-            sighting(
-                &look,
-                Ok(Answer {
-                    status,
-                    retry_after: None,
-                    body,
-                }),
-            )
-        };
-        assert_eq!(
-            see(200, json!({"posts": [{"id": "x"}]})),
-            Ok(Sighting::Present(json!({"id": "x"})))
-        );
+        let see = |status, body| sighting(&look, Ok(Answer { status, retry_after: None, body }));
+        assert_eq!(see(200, json!({"posts": [{"id": "x"}]})), Ok(Sighting::Present(json!({"id": "x"}))));
         assert_eq!(see(200, json!({"posts": []})), Ok(Sighting::Absent));
         assert_eq!(see(404, Value::Null), Ok(Sighting::Absent));
         assert!(see(500, json!({"posts": []})).is_err());

@@ -12,17 +12,10 @@ pub struct AllowList {
 
 impl AllowList {
     /// A list of hosts, and of addresses whose hosts are meant with their ports.
-    pub fn new<'a>(
-        hosts: impl IntoIterator<Item = &'a str>,
-        addresses: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let listed = hosts.into_iter().map(str::to_ascii_lowercase);
-        let of_addresses = addresses
-            .into_iter()
-            .filter_map(|address| with_port(&Url::parse(address).ok()?));
-        Self {
-            hosts: listed.chain(of_addresses).collect(),
-        }
+        let of_addresses = addresses.into_iter().filter_map(|address| with_port(&Url::parse(address).ok()?));
+        Self { hosts: listed.chain(of_addresses).collect() }
     }
 
     /// Whether a flow may reach that address: http or https, no credentials in it, a listed host.
@@ -30,18 +23,12 @@ impl AllowList {
         let is_web = matches!(url.scheme(), "http" | "https");
         let is_plain = url.username().is_empty() && url.password().is_none();
         let listed = |host: Option<String>| host.is_some_and(|host| self.hosts.contains(&host));
-        is_web
-            && is_plain
-            && (listed(url.host_str().map(str::to_ascii_lowercase)) || listed(with_port(url)))
+        is_web && is_plain && (listed(url.host_str().map(str::to_ascii_lowercase)) || listed(with_port(url)))
     }
 }
 
 fn with_port(url: &Url) -> Option<String> {
-    Some(format!(
-        "{}:{}",
-        url.host_str()?.to_ascii_lowercase(),
-        url.port_or_known_default()?
-    ))
+    Some(format!("{}:{}", url.host_str()?.to_ascii_lowercase(), url.port_or_known_default()?))
 }
 
 #[cfg(test)]
@@ -50,10 +37,7 @@ mod tests {
 
     #[test]
     fn only_listed_hosts_are_reached_and_only_over_the_web() {
-        let list = AllowList::new(
-            ["Example.org", "10.0.0.1:8080"],
-            ["http://127.0.0.1:7079/x"],
-        );
+        let list = AllowList::new(["Example.org", "10.0.0.1:8080"], ["http://127.0.0.1:7079/x"]);
         for (address, allowed) in [
             ("https://example.org/a", true),
             ("http://EXAMPLE.org:81/", true),
@@ -66,11 +50,7 @@ mod tests {
             ("ftp://example.org/", false),
             ("file:///etc/passwd", false),
         ] {
-            assert_eq!(
-                list.allows(&Url::parse(address).unwrap()),
-                allowed,
-                "{address}"
-            );
+            assert_eq!(list.allows(&Url::parse(address).unwrap()), allowed, "{address}");
         }
     }
 }

@@ -79,18 +79,12 @@ pub enum HttpError {
 impl HttpError {
     /// Whether it is certain that nothing was sent.
     pub fn nothing_was_sent(&self) -> bool {
-        !matches!(
-            self,
-            Self::Timeout { .. } | Self::Lost { .. } | Self::TooLarge { .. }
-        )
+        !matches!(self, Self::Timeout { .. } | Self::Lost { .. } | Self::TooLarge { .. })
     }
 
     /// Whether the same may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. }
-        )
+        matches!(self, Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. })
     }
 }
 
@@ -117,11 +111,7 @@ impl HttpLane {
             .user_agent(concat!("fermata/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(HttpError::Client)?;
-        Ok(Self {
-            client,
-            allowed,
-            clock,
-        })
+        Ok(Self { client, allowed, clock })
     }
 
     /// Which hosts it reaches.
@@ -148,9 +138,7 @@ impl HttpLane {
             }
         }
         let host = host_of(&request.url);
-        Err(HttpError::Address {
-            why: format!("`{host}` redirects more than {MAX_REDIRECTS} times"),
-        })
+        Err(HttpError::Address { why: format!("`{host}` redirects more than {MAX_REDIRECTS} times") })
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, HttpError> {
@@ -158,20 +146,14 @@ impl HttpLane {
         if !self.allowed.allows(&request.url) {
             return Err(HttpError::NotAllowed { host });
         }
-        let mut outgoing = self
-            .client
-            .request(request.method, request.url)
-            .timeout(request.timeout);
+        let mut outgoing = self.client.request(request.method, request.url).timeout(request.timeout);
         for (name, value) in request.headers {
             outgoing = outgoing.header(name, value);
         }
         if let Some(body) = request.body {
             outgoing = outgoing.body(body);
         }
-        outgoing
-            .send()
-            .await
-            .map_err(|error| lost(error, host, request.timeout))
+        outgoing.send().await.map_err(|error| lost(error, host, request.timeout))
     }
 
     async fn answer(&self, mut response: Response, time: Duration) -> Result<Answer, HttpError> {
@@ -184,30 +166,21 @@ impl HttpLane {
             .and_then(|text| pause(text, &self.clock));
         let mut body = Vec::new();
         loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| lost(error, host.clone(), time))?;
+            let chunk = response.chunk().await.map_err(|error| lost(error, host.clone(), time))?;
             let Some(chunk) = chunk else { break };
             if body.len() + chunk.len() > MAX_BODY_BYTES {
                 return Err(HttpError::TooLarge { host });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer {
-            status,
-            retry_after,
-            body: document(&body),
-        })
+        Ok(Answer { status, retry_after, body: document(&body) })
     }
 }
 
 fn lost(error: reqwest::Error, host: String, time: Duration) -> HttpError {
     let source = error.without_url();
     if source.is_builder() {
-        HttpError::Address {
-            why: source.to_string(),
-        }
+        HttpError::Address { why: source.to_string() }
     } else if source.is_connect() {
         HttpError::Connect { host, source }
     } else if source.is_timeout() {
@@ -219,21 +192,18 @@ fn lost(error: reqwest::Error, host: String, time: Duration) -> HttpError {
 
 /// The body as JSON; otherwise as text; otherwise nothing.
 fn document(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_else(|_| {
-        std::str::from_utf8(body).map_or(Value::Null, |text| Value::from(text.replace('\0', "")))
-    })
+    serde_json::from_slice(body)
+        .unwrap_or_else(|_| std::str::from_utf8(body).map_or(Value::Null, |text| Value::from(text.replace('\0', ""))))
 }
 
 fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Where a reading request goes on: only to the same host, with the same scheme and port.
 fn redirected(request: &Request, response: &Response) -> Option<Url> {
-    let follows =
-        response.status().is_redirection() && matches!(request.method.as_str(), "GET" | "HEAD");
+    let follows = response.status().is_redirection() && matches!(request.method.as_str(), "GET" | "HEAD");
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let url = request.url.join(location).ok()?;
     (follows && url.origin() == request.url.origin()).then_some(url)
@@ -259,10 +229,7 @@ mod tests {
         let clock = Clock::system();
         assert_eq!(pause("7", &clock), Some(Duration::from_secs(7)));
         assert_eq!(pause("99999999", &clock), Some(MAX_RETRY_AFTER));
-        assert_eq!(
-            pause("Wed, 21 Oct 2015 07:28:00 GMT", &clock),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(pause("Wed, 21 Oct 2015 07:28:00 GMT", &clock), Some(Duration::ZERO));
         assert_eq!(pause("soon", &clock), None);
     }
 

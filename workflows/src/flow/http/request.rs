@@ -26,9 +26,7 @@ impl Request {
     /// Fills a request.
     pub(crate) fn filled(call: &HttpCall, scope: &Scope) -> Result<Self, HttpError> {
         let Text(address) = call.url.fill(scope, "url")?;
-        let mut url = Url::parse(&address).map_err(|error| HttpError::Address {
-            why: error.to_string(),
-        })?;
+        let mut url = Url::parse(&address).map_err(|error| HttpError::Address { why: error.to_string() })?;
         let query = pairs(&call.query, scope)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -40,26 +38,15 @@ impl Request {
             headers.push((parsed, HeaderValue::try_from(value).map_err(|_| wrong())?));
         }
         let (body, content_type) = body(call, scope)?;
-        let has_type = headers
-            .iter()
-            .any(|(name, _)| *name == http::header::CONTENT_TYPE);
+        let has_type = headers.iter().any(|(name, _)| *name == http::header::CONTENT_TYPE);
         if let (Some(content_type), false) = (content_type, has_type) {
-            headers.push((
-                http::header::CONTENT_TYPE,
-                HeaderValue::from_static(content_type),
-            ));
+            headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
         }
         let timeout = match call.timeout_s {
             Some(time) => time.within(MAX_TIMEOUT_S, "timeout_s")?,
             None => HTTP_TIMEOUT,
         };
-        Ok(Self {
-            method: method(call.method),
-            url,
-            headers,
-            body,
-            timeout,
-        })
+        Ok(Self { method: method(call.method), url, headers, body, timeout })
     }
 
     /// The same with another bound on its time.
@@ -78,10 +65,7 @@ impl Request {
     }
 }
 
-fn pairs(
-    texts: &BTreeMap<String, Late<Text>>,
-    scope: &Scope,
-) -> Result<Vec<(String, String)>, FillError> {
+fn pairs(texts: &BTreeMap<String, Late<Text>>, scope: &Scope) -> Result<Vec<(String, String)>, FillError> {
     let mut filled = Vec::new();
     for (name, text) in texts {
         if let Some(Text(text)) = text.fill_optional(scope, name)? {
@@ -95,28 +79,17 @@ type Body = (Option<Vec<u8>>, Option<&'static str>);
 
 fn body(call: &HttpCall, scope: &Scope) -> Result<Body, FillError> {
     if let Some(json) = &call.json {
-        return Ok((
-            Some(scope.fill(json)?.to_string().into_bytes()),
-            Some("application/json"),
-        ));
+        return Ok((Some(scope.fill(json)?.to_string().into_bytes()), Some("application/json")));
     }
     if let Some(form) = &call.form {
-        let mut encoded = reqwest::Url::parse("form:").map_err(|error| FillError::Shape {
-            field: "form".to_owned(),
-            why: error.to_string(),
-        })?;
+        let mut encoded = reqwest::Url::parse("form:")
+            .map_err(|error| FillError::Shape { field: "form".to_owned(), why: error.to_string() })?;
         encoded.query_pairs_mut().extend_pairs(pairs(form, scope)?);
         let text = encoded.query().unwrap_or_default().to_owned();
-        return Ok((
-            Some(text.into_bytes()),
-            Some("application/x-www-form-urlencoded"),
-        ));
+        return Ok((Some(text.into_bytes()), Some("application/x-www-form-urlencoded")));
     }
     match &call.body {
-        Some(text) => Ok((
-            Some(text.fill(scope, "body")?.0.into_bytes()),
-            Some("text/plain; charset=utf-8"),
-        )),
+        Some(text) => Ok((Some(text.fill(scope, "body")?.0.into_bytes()), Some("text/plain; charset=utf-8"))),
         None => Ok((None, None)),
     }
 }
@@ -138,8 +111,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn filled(call: Value) -> Result<Request, HttpError> {
-        let scope =
-            Scope::default().with("inputs", json!({"q": "a&b c", "n": 1, "crlf": "x\r\ny: z"}));
+        let scope = Scope::default().with("inputs", json!({"q": "a&b c", "n": 1, "crlf": "x\r\ny: z"}));
         Request::filled(&serde_json::from_value(call).unwrap(), &scope)
     }
 
@@ -153,24 +125,22 @@ mod tests {
 
     #[test]
     fn a_json_body_keeps_its_types() {
-        let request =
-            filled(json!({"method": "POST", "url": "http://h", "json": {"n": "${inputs.n}", "none": "${inputs.none}"}}))
-                .unwrap();
+        let request = filled(
+            json!({"method": "POST", "url": "http://h", "json": {"n": "${inputs.n}", "none": "${inputs.none}"}}),
+        )
+        .unwrap();
         assert_eq!(request.body.unwrap(), br#"{"n":1,"none":null}"#);
     }
 
     #[test]
     fn a_form_is_encoded() {
-        let request =
-            filled(json!({"method": "POST", "url": "http://h", "form": {"q": "${inputs.q}"}}))
-                .unwrap();
+        let request = filled(json!({"method": "POST", "url": "http://h", "form": {"q": "${inputs.q}"}})).unwrap();
         assert_eq!(request.body.unwrap(), b"q=a%26b+c");
     }
 
     #[test]
     fn no_value_can_add_a_header_of_its_own() {
-        let refused =
-            filled(json!({"method": "GET", "url": "http://h", "headers": {"x": "${inputs.crlf}"}}));
+        let refused = filled(json!({"method": "GET", "url": "http://h", "headers": {"x": "${inputs.crlf}"}}));
         assert!(matches!(refused, Err(HttpError::Header { .. })));
     }
 }

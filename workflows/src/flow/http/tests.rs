@@ -34,28 +34,21 @@ async fn server(answers: Vec<String>) -> String {
 }
 
 fn answer(head: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
 async fn read(address: &str, path: &str) -> Result<answer::Answer, HttpError> {
     let lane = HttpLane::new(AllowList::new([], [address]), Clock::system()).unwrap();
     let call: Value = json!({"method": "GET", "url": format!("{address}{path}"), "timeout_s": 0.5});
     let call: HttpCall = serde_json::from_value(call).unwrap();
-    lane.read(Request::filled(&call, &Scope::default()).unwrap())
-        .await
+    lane.read(Request::filled(&call, &Scope::default()).unwrap()).await
 }
 
 #[tokio::test]
 async fn an_answer_is_read_whole() {
     let address = server(vec![answer("200 OK\r\nretry-after: 3", r#"{"a":1}"#)]).await;
     let got = read(&address, "/").await.unwrap();
-    assert_eq!(
-        (got.status, got.body, got.retry_after),
-        (200, json!({"a": 1}), Some(Duration::from_secs(3)))
-    );
+    assert_eq!((got.status, got.body, got.retry_after), (200, json!({"a": 1}), Some(Duration::from_secs(3))));
 }
 
 #[tokio::test]
@@ -66,10 +59,7 @@ async fn a_redirect_is_followed_within_its_host_and_no_further() {
     assert_eq!(read(&address, "/").await.unwrap().body, json!(1));
     assert_eq!(read(&address, "/").await.unwrap().status, 302);
     let circle = server(vec![there; 10]).await;
-    assert!(matches!(
-        read(&circle, "/").await,
-        Err(HttpError::Address { .. })
-    ));
+    assert!(matches!(read(&circle, "/").await, Err(HttpError::Address { .. })));
 }
 
 #[tokio::test]
@@ -82,23 +72,14 @@ async fn an_answer_that_is_too_large_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn silence_and_a_cut_may_have_been_heard() {
-    let address = server(vec![
-        "hang".to_owned(),
-        String::new(),
-        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_owned(),
-    ])
-    .await;
+    let address =
+        server(vec!["hang".to_owned(), String::new(), "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_owned()])
+            .await;
     let silence = read(&address, "/").await.unwrap_err();
-    assert!(
-        matches!(silence, HttpError::Timeout { .. }) && !silence.nothing_was_sent(),
-        "{silence}"
-    );
+    assert!(matches!(silence, HttpError::Timeout { .. }) && !silence.nothing_was_sent(), "{silence}");
     for _ in 0..2 {
         let cut = read(&address, "/").await.unwrap_err();
-        assert!(
-            matches!(cut, HttpError::Lost { .. }) && !cut.nothing_was_sent(),
-            "{cut}"
-        );
+        assert!(matches!(cut, HttpError::Lost { .. }) && !cut.nothing_was_sent(), "{cut}");
     }
 }
 
@@ -108,15 +89,9 @@ async fn without_a_connection_or_a_permission_nothing_was_sent() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let closed = read(&address, "/").await.unwrap_err();
-    assert!(
-        matches!(closed, HttpError::Connect { .. }) && closed.nothing_was_sent(),
-        "{closed}"
-    );
+    assert!(matches!(closed, HttpError::Connect { .. }) && closed.nothing_was_sent(), "{closed}");
     let lane = HttpLane::new(AllowList::default(), Clock::system()).unwrap();
     let call: HttpCall = serde_json::from_value(json!({"method": "GET", "url": address})).unwrap();
-    let refused = lane
-        .send(Request::filled(&call, &Scope::default()).unwrap())
-        .await
-        .unwrap_err();
+    let refused = lane.send(Request::filled(&call, &Scope::default()).unwrap()).await.unwrap_err();
     assert!(matches!(refused, HttpError::NotAllowed { .. }) && refused.nothing_was_sent());
 }

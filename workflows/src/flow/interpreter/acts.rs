@@ -54,16 +54,8 @@ impl Interpreter {
         scope: &Scope,
         saved: &mut Saved,
     ) -> Result<(), Trouble> {
-        let acts = browser
-            .acts
-            .iter()
-            .filter(|act| act.saves().is_none())
-            .cloned()
-            .collect();
-        let step = BrowserStep {
-            acts,
-            success: browser.success.clone(),
-        };
+        let acts = browser.acts.iter().filter(|act| act.saves().is_none()).cloned().collect();
+        let step = BrowserStep { acts, success: browser.success.clone() };
         self.carry_out(page, &step, scope, saved).await
     }
 
@@ -80,46 +72,27 @@ impl Interpreter {
         Ok(())
     }
 
-    async fn act(
-        &self,
-        page: &Page,
-        act: &BrowserAct,
-        scope: &Scope,
-        saved: &mut Saved,
-    ) -> Result<(), Trouble> {
+    async fn act(&self, page: &Page, act: &BrowserAct, scope: &Scope, saved: &mut Saved) -> Result<(), Trouble> {
         match act {
             BrowserAct::Goto(url) => self.goto(page, url, scope).await?,
             BrowserAct::Click(target) => page.click(&target.fill(scope, "click")?).await?,
             BrowserAct::Fill(fill) => {
                 let Text(text) = fill.text.fill(scope, "text")?;
-                page.fill(&fill.target.fill(scope, "target")?, &text)
-                    .await?;
+                page.fill(&fill.target.fill(scope, "target")?, &text).await?;
             }
             BrowserAct::Upload(upload) => Box::pin(self.upload(page, upload, scope)).await?,
             BrowserAct::Wait(wait) => {
-                let asked = wait
-                    .timeout_s
-                    .map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"))
-                    .transpose()?;
-                page.wait(
-                    &wait.until.fill(scope, "for")?,
-                    asked.unwrap_or(WAIT_TIMEOUT),
-                )
-                .await?;
+                let asked = wait.timeout_s.map(|time| time.within(MAX_TIMEOUT_S, "timeout_s")).transpose()?;
+                page.wait(&wait.until.fill(scope, "for")?, asked.unwrap_or(WAIT_TIMEOUT)).await?;
             }
             BrowserAct::Read(reading) => {
-                let text = self
-                    .read(page, &reading.target, &reading.what, scope)
-                    .await?;
+                let text = self.read(page, &reading.target, &reading.what, scope).await?;
                 saved.insert(reading.name.clone(), Value::String(text));
             }
             BrowserAct::Assert(condition) => page.assert(&condition.fill(scope, "assert")?).await?,
             BrowserAct::Screenshot(name) => {
                 let picture = page.screenshot().await?;
-                let kept = self
-                    .context
-                    .artifact("screenshot", "image/png", picture)
-                    .await;
+                let kept = self.context.artifact("screenshot", "image/png", picture).await;
                 saved.insert(name.clone(), json!(kept.map_err(StepError::Fail)?));
             }
         }
@@ -128,17 +101,11 @@ impl Interpreter {
 
     async fn goto(&self, page: &Page, url: &Late<Text>, scope: &Scope) -> Result<(), Trouble> {
         let Text(address) = url.fill(scope, "goto")?;
-        let parsed = Url::parse(&address).map_err(|error| {
-            StepError::fail(
-                "request_invalid",
-                format!("the address cannot be used: {error}"),
-            )
-        })?;
+        let parsed = Url::parse(&address)
+            .map_err(|error| StepError::fail("request_invalid", format!("the address cannot be used: {error}")))?;
         if !self.tools.http.allowed().allows(&parsed) {
             let host = parsed.host_str().unwrap_or_default();
-            let remedy = format!(
-                "flows may not reach `{host}`; add it to the allowed hosts of the installation"
-            );
+            let remedy = format!("flows may not reach `{host}`; add it to the allowed hosts of the installation");
             return Err(StepError::fail("host_not_allowed", remedy).into());
         }
         Ok(page.goto(parsed.as_str()).await?)
@@ -151,22 +118,13 @@ impl Interpreter {
                 return Ok(());
             }
             let why = "there is nothing to upload".to_owned();
-            return Err(FillError::Shape {
-                field: "base64".to_owned(),
-                why,
-            }
-            .into());
+            return Err(FillError::Shape { field: "base64".to_owned(), why }.into());
         };
         let bytes = STANDARD
             .decode(encoded.as_bytes())
-            .map_err(|error| FillError::Shape {
-                field: "base64".to_owned(),
-                why: error.to_string(),
-            })?;
+            .map_err(|error| FillError::Shape { field: "base64".to_owned(), why: error.to_string() })?;
         let Text(file_name) = upload.file_name.fill(scope, "file_name")?;
-        Ok(page
-            .upload(&upload.target.fill(scope, "target")?, &file_name, &bytes)
-            .await?)
+        Ok(page.upload(&upload.target.fill(scope, "target")?, &file_name, &bytes).await?)
     }
 
     pub(super) async fn read(
@@ -177,9 +135,6 @@ impl Interpreter {
         scope: &Scope,
     ) -> Result<String, Trouble> {
         // A page's text may hold what cannot be stored.
-        Ok(page
-            .read(&target.fill(scope, "target")?, what)
-            .await?
-            .replace('\0', ""))
+        Ok(page.read(&target.fill(scope, "target")?, what).await?.replace('\0', ""))
     }
 }

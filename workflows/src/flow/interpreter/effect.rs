@@ -4,18 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fermata_engine::effect::{
-    Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting,
-};
+use fermata_engine::effect::{Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
 use super::page::{Trouble, failure_of};
 use super::{Interpreter, millis};
 use crate::browser::{BrowserError, Page};
-use crate::flow::document::{
-    BrowserCall, BrowserLook, Call, EffectStep, HttpCall, LookFor, Readings, Step,
-};
+use crate::flow::document::{BrowserCall, BrowserLook, Call, EffectStep, HttpCall, LookFor, Readings, Step};
 use crate::flow::http::{Request, call_outcome, sighting};
 use crate::flow::late::{Seconds, Text};
 use crate::flow::limits::{CALL_TIMEOUT_S, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, READY_TIMEOUT};
@@ -33,13 +29,7 @@ impl Interpreter {
         scope: &Scope,
     ) -> Result<Value, Failure> {
         let spec = spec(self, effect, scope)?;
-        let effect = FlowEffect {
-            run: self.clone(),
-            n,
-            effect: effect.clone(),
-            spec,
-            scope: scope.clone(),
-        };
+        let effect = FlowEffect { run: self.clone(), n, effect: effect.clone(), spec, scope: scope.clone() };
         Box::pin(self.context.effect(&step.id, &effect)).await
     }
 }
@@ -61,12 +51,8 @@ fn spec(run: &Interpreter, effect: &EffectStep, scope: &Scope) -> Result<EffectS
         Some(time) => time.fill_optional(scope, "visible_within_s")?,
         None => None,
     };
-    let call_time = call_time
-        .unwrap_or(Seconds(CALL_TIMEOUT_S))
-        .within(MAX_TIMEOUT_S, "call_timeout_s")?;
-    let visible_within = visible_within
-        .unwrap_or(Seconds(0.0))
-        .within(MAX_VISIBLE_WITHIN_S, "visible_within_s")?;
+    let call_time = call_time.unwrap_or(Seconds(CALL_TIMEOUT_S)).within(MAX_TIMEOUT_S, "call_timeout_s")?;
+    let visible_within = visible_within.unwrap_or(Seconds(0.0)).within(MAX_VISIBLE_WITHIN_S, "visible_within_s")?;
     let flag = |flag: &Option<_>, name| match flag {
         Some(flag) => crate::flow::late::Late::<bool>::fill_optional(flag, scope, name),
         None => Ok(None),
@@ -79,9 +65,7 @@ fn spec(run: &Interpreter, effect: &EffectStep, scope: &Scope) -> Result<EffectS
         lane: lane(effect),
         payload: scope.fill(&effect.payload)?,
         dedupe: match &effect.dedupe {
-            Some(dedupe) => dedupe
-                .fill_optional(scope, "dedupe")?
-                .map(|Text(text)| text),
+            Some(dedupe) => dedupe.fill_optional(scope, "dedupe")?.map(|Text(text)| text),
             None => None,
         },
         honours_keys: flag(&effect.honours_keys, "honours_keys")?.unwrap_or(false),
@@ -115,13 +99,7 @@ impl Effect for FlowEffect {
             None => Ok(Sighting::Absent),
             Some(LookFor::Http(http)) => {
                 let answer = match Request::filled(&http.request, &scope) {
-                    Ok(request) => {
-                        self.run
-                            .tools
-                            .http
-                            .read(request.with_header("fermata-fence", &look.fence))
-                            .await
-                    }
+                    Ok(request) => self.run.tools.http.read(request.with_header("fermata-fence", &look.fence)).await,
                     Err(error) => Err(error),
                 };
                 sighting(http, answer)
@@ -143,13 +121,7 @@ impl Effect for FlowEffect {
                 call.click.fill(&scope, "click")?;
                 call.confirm.fill(&scope, "confirm")?;
                 let page = Box::pin(self.run.page_for(self.n, &scope)).await?;
-                let acts = Box::pin(self.run.all_acts(
-                    &page,
-                    &self.effect.prepare,
-                    &scope,
-                    &mut Map::new(),
-                ))
-                .await;
+                let acts = Box::pin(self.run.all_acts(&page, &self.effect.prepare, &scope, &mut Map::new())).await;
                 self.run.pages.judge(&page, acts)?;
                 Ok(Box::new(page))
             }
@@ -183,15 +155,9 @@ impl FlowEffect {
         };
         let left = self.time_left(permit);
         if left.is_zero() {
-            return not_sent(
-                "call_too_late",
-                "the call's time was over before it began",
-                true,
-            );
+            return not_sent("call_too_late", "the call's time was over before it began", true);
         }
-        let request = request
-            .within(left)
-            .with_header("fermata-fence", &permit.fence());
+        let request = request.within(left).with_header("fermata-fence", &permit.fence());
         let answer = self.run.tools.http.send(request).await;
         call_outcome(call, self.spec.honours_keys, answer)
     }
@@ -202,56 +168,30 @@ impl FlowEffect {
         self.run.pages.judge(&page, seen)
     }
 
-    async fn see(
-        &self,
-        page: &Page,
-        look: &BrowserLook,
-        scope: &Scope,
-    ) -> Result<Sighting, Trouble> {
-        self.run
-            .all_acts(page, &look.acts, scope, &mut Map::new())
-            .await?;
+    async fn see(&self, page: &Page, look: &BrowserLook, scope: &Scope) -> Result<Sighting, Trouble> {
+        self.run.all_acts(page, &look.acts, scope, &mut Map::new()).await?;
         if let Some(ready) = &look.ready {
-            page.wait(&ready.fill(scope, "ready")?, READY_TIMEOUT)
-                .await?;
+            page.wait(&ready.fill(scope, "ready")?, READY_TIMEOUT).await?;
         }
         if !page.holds(&look.present.fill(scope, "present")?).await? {
             return Ok(Sighting::Absent);
         }
-        Ok(Sighting::Present(
-            self.receipt(page, &look.receipt, scope).await?,
-        ))
+        Ok(Sighting::Present(self.receipt(page, &look.receipt, scope).await?))
     }
 
-    async fn receipt(
-        &self,
-        page: &Page,
-        readings: &Readings,
-        scope: &Scope,
-    ) -> Result<Value, Trouble> {
+    async fn receipt(&self, page: &Page, readings: &Readings, scope: &Scope) -> Result<Value, Trouble> {
         let mut receipt = Map::new();
         for (name, reading) in readings {
-            let text = self
-                .run
-                .read(page, &reading.target, &reading.what, scope)
-                .await?;
+            let text = self.run.read(page, &reading.target, &reading.what, scope).await?;
             receipt.insert(name.clone(), Value::String(text));
         }
         Ok(Value::Object(receipt))
     }
 
     /// One click. After it was sent, nothing but seeing its confirmation says that it was done.
-    async fn click(
-        &self,
-        call: &BrowserCall,
-        permit: &EffectPermit,
-        page: &Arc<Page>,
-    ) -> CallOutcome {
+    async fn click(&self, call: &BrowserCall, permit: &EffectPermit, page: &Arc<Page>) -> CallOutcome {
         let scope = self.keyed(permit.idempotency_key());
-        let (target, confirm) = match (
-            call.click.fill(&scope, "click"),
-            call.confirm.fill(&scope, "confirm"),
-        ) {
+        let (target, confirm) = match (call.click.fill(&scope, "click"), call.confirm.fill(&scope, "confirm")) {
             (Ok(target), Ok(confirm)) => (target, confirm),
             (Err(error), _) | (_, Err(error)) => {
                 return not_sent("template_failed", &error.to_string(), false);
@@ -259,21 +199,16 @@ impl FlowEffect {
         };
         let left = self.time_left(permit);
         if left.is_zero() {
-            return not_sent(
-                "call_too_late",
-                "the call's time was over before it began",
-                true,
-            );
+            return not_sent("call_too_late", "the call's time was over before it began", true);
         }
         // Until it is clear how the click ended nobody else gets this page, not even when this
         // call is cut off in the middle.
         let standing = self.run.pages.take(page);
         page.set_deadline(Some(permit.call_deadline()));
         let outcome = match tokio::time::timeout(left, page.click_confirm(&target)).await {
-            Err(_) => CallOutcome::Ambiguous(Failure::new(
-                "call_timeout",
-                "the click was not answered in the call's time",
-            )),
+            Err(_) => {
+                CallOutcome::Ambiguous(Failure::new("call_timeout", "the click was not answered in the call's time"))
+            }
             Ok(Err(error)) => click_failed(&error),
             Ok(Ok(())) => match page.wait(&confirm, self.time_left(permit)).await {
                 Ok(()) => CallOutcome::Done(self.receipt_in_time(page, call, &scope, permit).await),
@@ -287,13 +222,7 @@ impl FlowEffect {
     }
 
     /// What is done is done: a receipt that cannot be read in time does not make it doubtful.
-    async fn receipt_in_time(
-        &self,
-        page: &Page,
-        call: &BrowserCall,
-        scope: &Scope,
-        permit: &EffectPermit,
-    ) -> Value {
+    async fn receipt_in_time(&self, page: &Page, call: &BrowserCall, scope: &Scope, permit: &EffectPermit) -> Value {
         let time = RECEIPT_TIME.min(self.time_left(permit));
         let read = tokio::time::timeout(time, self.receipt(page, &call.receipt, scope)).await;
         if let Ok(Ok(receipt)) = read {
@@ -310,25 +239,15 @@ fn click_failed(error: &BrowserError) -> CallOutcome {
     let failure = failure_of(error);
     match error {
         BrowserError::AnswerLost { .. } => CallOutcome::Ambiguous(failure),
-        BrowserError::CssOnly { .. } | BrowserError::Unusable { .. } => CallOutcome::Refused {
-            failure,
-            retry: false,
-            after: None,
-        },
-        _ => CallOutcome::Refused {
-            failure,
-            retry: true,
-            after: None,
-        },
+        BrowserError::CssOnly { .. } | BrowserError::Unusable { .. } => {
+            CallOutcome::Refused { failure, retry: false, after: None }
+        }
+        _ => CallOutcome::Refused { failure, retry: true, after: None },
     }
 }
 
 fn not_sent(code: &str, message: &str, retry: bool) -> CallOutcome {
-    CallOutcome::Refused {
-        failure: Failure::new(code, message),
-        retry,
-        after: None,
-    }
+    CallOutcome::Refused { failure: Failure::new(code, message), retry, after: None }
 }
 
 #[cfg(test)]
@@ -342,30 +261,15 @@ mod tests {
         let target = || "button".to_owned();
         for (error, again) in [
             (BrowserError::NotFound { target: target() }, true),
-            (
-                BrowserError::Ambiguous {
-                    target: target(),
-                    count: 2,
-                },
-                true,
-            ),
-            (
-                BrowserError::NotActionable {
-                    target: target(),
-                    why: "covered".into(),
-                },
-                true,
-            ),
+            (BrowserError::Ambiguous { target: target(), count: 2 }, true),
+            (BrowserError::NotActionable { target: target(), why: "covered".into() }, true),
             (BrowserError::Fenced, true),
             (BrowserError::DeadlinePassed, true),
             (BrowserError::SessionLost, true),
             (BrowserError::CssOnly { target: target() }, false),
         ] {
             let outcome = click_failed(&error);
-            assert!(
-                matches!(outcome, CallOutcome::Refused { retry, .. } if retry == again),
-                "{error}"
-            );
+            assert!(matches!(outcome, CallOutcome::Refused { retry, .. } if retry == again), "{error}");
         }
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Everything that is decided between steps comes from the document, the inputs and recorded
 //! results, so that a replay decides the same. Owns no retry and no waiting of its own.
-#![expect(
-    clippy::result_large_err,
-    reason = "the engine's error of a step is large, and made once per failed attempt"
-)]
+#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 mod acts;
 mod effect;
@@ -54,9 +51,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn of(policy: &Policy, started_at: DateTime<Utc>) -> Self {
-        let longest = policy
-            .max_duration_s
-            .and_then(|seconds| TimeDelta::try_seconds(i64::from(seconds)));
+        let longest = policy.max_duration_s.and_then(|seconds| TimeDelta::try_seconds(i64::from(seconds)));
         Self {
             max_attempts: policy.max_retries.map(|retries| retries.saturating_add(1)),
             ends_at: longest.and_then(|longest| started_at.checked_add_signed(longest)),
@@ -65,38 +60,23 @@ impl Limits {
 
     fn capped(self, retry: &RetryPolicy) -> RetryPolicy {
         let most = self.max_attempts.unwrap_or(retry.max_attempts);
-        RetryPolicy {
-            max_attempts: retry.max_attempts.min(most),
-            ..retry.clone()
-        }
+        RetryPolicy { max_attempts: retry.max_attempts.min(most), ..retry.clone() }
     }
 
     /// Asked at the start of live work only: what is recorded stays done.
     fn check(self, now: DateTime<Utc>) -> Result<(), StepError> {
         match self.ends_at {
-            Some(ends_at) if now >= ends_at => Err(StepError::fail(
-                "max_duration_exceeded",
-                "the run took longer than its policy allows",
-            )),
+            Some(ends_at) if now >= ends_at => {
+                Err(StepError::fail("max_duration_exceeded", "the run took longer than its policy allows"))
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl Interpreter {
-    pub(crate) fn new(
-        context: Context,
-        flow: Arc<Flow>,
-        tools: Arc<Tools>,
-        limits: Limits,
-    ) -> Self {
-        Self {
-            context,
-            flow,
-            tools,
-            pages: Arc::default(),
-            limits,
-        }
+    pub(crate) fn new(context: Context, flow: Arc<Flow>, tools: Arc<Tools>, limits: Limits) -> Self {
+        Self { context, flow, tools, pages: Arc::default(), limits }
     }
 
     /// Carries the run to its end and closes its page.
@@ -107,15 +87,9 @@ impl Interpreter {
     }
 
     async fn walk(&self, inputs: Value) -> Result<Value, Failure> {
-        let mut scope = run_scope(&self.context)
-            .with("inputs", inputs)
-            .with("env", self.tools.sites.clone());
+        let mut scope = run_scope(&self.context).with("inputs", inputs).with("env", self.tools.sites.clone());
         for (n, step) in self.flow.document().steps.iter().enumerate() {
-            let result = if is_due(step, &scope)? {
-                Box::pin(self.step(n, step, &scope)).await?
-            } else {
-                Value::Null
-            };
+            let result = if is_due(step, &scope)? { Box::pin(self.step(n, step, &scope)).await? } else { Value::Null };
             scope.set_step(&step.id, result);
         }
         match &self.flow.document().outputs {
@@ -176,13 +150,7 @@ mod tests {
     #[test]
     fn a_policy_caps_retries_and_duration() {
         let start = DateTime::UNIX_EPOCH;
-        let limits = Limits::of(
-            &Policy {
-                max_retries: Some(1),
-                max_duration_s: Some(60),
-            },
-            start,
-        );
+        let limits = Limits::of(&Policy { max_retries: Some(1), max_duration_s: Some(60) }, start);
         assert_eq!(limits.capped(&RetryPolicy::default()).max_attempts, 2);
         assert!(limits.check(start + TimeDelta::seconds(59)).is_ok());
         assert!(limits.check(start + TimeDelta::seconds(60)).is_err());
@@ -191,10 +159,7 @@ mod tests {
     #[test]
     fn without_a_policy_nothing_is_capped() {
         let limits = Limits::of(&Policy::default(), DateTime::UNIX_EPOCH);
-        assert_eq!(
-            limits.capped(&RetryPolicy::default()),
-            RetryPolicy::default()
-        );
+        assert_eq!(limits.capped(&RetryPolicy::default()), RetryPolicy::default());
         assert!(limits.check(DateTime::<Utc>::MAX_UTC).is_ok());
     }
 }

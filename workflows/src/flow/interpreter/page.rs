@@ -1,9 +1,6 @@
 //! The one page of a run in this process: opened when it is first needed, brought back to where
 //! it should stand after a crash, given up when it is broken.
-#![expect(
-    clippy::result_large_err,
-    reason = "the engine's error of a step is large, and made once per failed attempt"
-)]
+#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,22 +56,13 @@ impl Pages {
     /// Steps before `n` that the run has done and the open page has not.
     fn missing(&self, n: usize) -> Vec<usize> {
         let state = self.state();
-        state
-            .passed
-            .difference(&state.standing)
-            .copied()
-            .filter(|step| *step < n)
-            .collect()
+        state.passed.difference(&state.standing).copied().filter(|step| *step < n).collect()
     }
 
     /// Gives up a page whose browser is gone or in doubt, so that the next attempt gets a new one.
     pub(super) fn give_up(&self, page: &Arc<Page>) {
         let mut state = self.state();
-        if state
-            .page
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, page))
-        {
+        if state.page.as_ref().is_some_and(|current| Arc::ptr_eq(current, page)) {
             state.page = None;
             state.standing.clear();
         }
@@ -96,11 +84,7 @@ impl Pages {
     }
 
     /// Passes a result on; a page that an error leaves in doubt is given up.
-    pub(super) fn judge<T>(
-        &self,
-        page: &Arc<Page>,
-        result: Result<T, Trouble>,
-    ) -> Result<T, StepError> {
+    pub(super) fn judge<T>(&self, page: &Arc<Page>, result: Result<T, Trouble>) -> Result<T, StepError> {
         result.map_err(|trouble| {
             if let Trouble::Browser(error) = &trouble
                 && leaves_doubt(error)
@@ -148,10 +132,7 @@ impl From<Trouble> for StepError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Step(error) => error,
-            Trouble::Browser(error) if error.is_transient() => Self::Retry {
-                failure: failure_of(&error),
-                after: None,
-            },
+            Trouble::Browser(error) if error.is_transient() => Self::Retry { failure: failure_of(&error), after: None },
             Trouble::Browser(error) => Self::Fail(failure_of(&error)),
         }
     }
@@ -161,8 +142,7 @@ impl From<Trouble> for StepError {
 pub(super) fn failure_of(error: &BrowserError) -> Failure {
     let class = serde_json::to_value(error.class()).unwrap_or_default();
     let code = class.as_str().unwrap_or("UNKNOWN").to_ascii_lowercase();
-    Failure::new(format!("browser_{code}"), error.to_string())
-        .with_details(json!({ "class": class }))
+    Failure::new(format!("browser_{code}"), error.to_string()).with_details(json!({ "class": class }))
 }
 
 fn leaves_doubt(error: &BrowserError) -> bool {
@@ -195,9 +175,7 @@ impl Interpreter {
             {
                 tracing::info!(run.id = %self.context.run_id(), step.name = %step.id,
                     "step `{}` is brought back in a fresh page", step.id);
-                let again = self
-                    .reestablish(&page, browser, scope, &mut Map::new())
-                    .await;
+                let again = self.reestablish(&page, browser, scope, &mut Map::new()).await;
                 self.pages.judge(&page, again)?;
             }
             self.pages.stands(earlier);
@@ -207,15 +185,13 @@ impl Interpreter {
 
     async fn open(&self) -> Result<Arc<Page>, StepError> {
         let Some(lane) = &self.tools.browser else {
-            let remedy =
-                "this installation has no browser lane; start a node with the role `browser`";
+            let remedy = "this installation has no browser lane; start a node with the role `browser`";
             return Err(StepError::fail("browser_unavailable", remedy));
         };
-        let fence = Fence {
-            run: self.context.run_id().to_string(),
-            epoch: self.context.look().epoch,
-        };
-        let page = Arc::new(Box::pin(lane.open(fence)).await.map_err(Trouble::Browser)?);
+        let fence = Fence { run: self.context.run_id().to_string(), epoch: self.context.look().epoch };
+        // Opening is free to be repeated, whatever was in the way.
+        let opened = Box::pin(lane.open(fence)).await;
+        let page = Arc::new(opened.map_err(|error| StepError::Retry { failure: failure_of(&error), after: None })?);
         self.pages.opened(Arc::clone(&page));
         Ok(page)
     }

@@ -16,16 +16,8 @@ use crate::flow::limits::{BROWSER_TIMEOUT, HTTP_TIMEOUT, MAX_TIMEOUT_S, MAX_WAIT
 use crate::flow::scope::{FillError, Scope};
 
 impl Interpreter {
-    pub(super) async fn http(
-        &self,
-        step: &Step,
-        call: &HttpCall,
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
-        let asked = step
-            .timeout_s
-            .or(call.timeout_s)
-            .map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
+    pub(super) async fn http(&self, step: &Step, call: &HttpCall, scope: &Scope) -> Result<Value, Failure> {
+        let asked = step.timeout_s.or(call.timeout_s).map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
         let timeout = asked.transpose()?.unwrap_or(HTTP_TIMEOUT);
         let retry = self.limits.capped(&step.retry.clone().unwrap_or_default());
         let (lane, fence, limits) = (&self.tools.http, self.context.look().fence, self.limits);
@@ -37,10 +29,7 @@ impl Interpreter {
             .run(async |_| {
                 limits.check(self.context.clock().now())?;
                 let answer = match Request::filled(call, scope) {
-                    Ok(request) => {
-                        lane.read(request.within(timeout).with_header("fermata-fence", &fence))
-                            .await
-                    }
+                    Ok(request) => lane.read(request.within(timeout).with_header("fermata-fence", &fence)).await,
                     Err(error) => Err(error),
                 };
                 read_outcome(call, answer)
@@ -56,13 +45,9 @@ impl Interpreter {
         browser: &BrowserStep,
         scope: &Scope,
     ) -> Result<Value, Failure> {
-        let asked = step
-            .timeout_s
-            .map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
+        let asked = step.timeout_s.map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
         let timeout = asked.transpose()?.unwrap_or(BROWSER_TIMEOUT);
-        let retry = self
-            .limits
-            .capped(&step.retry.clone().unwrap_or_else(RetryPolicy::browser));
+        let retry = self.limits.capped(&step.retry.clone().unwrap_or_else(RetryPolicy::browser));
         let (interpreter, kept) = (Arc::new(self.clone()), Arc::new(scope.clone()));
         let saved: Found = self
             .context
@@ -70,12 +55,9 @@ impl Interpreter {
             .retry(retry)
             .timeout(timeout)
             .run(|_| {
-                let (interpreter, scope, browser) =
-                    (Arc::clone(&interpreter), Arc::clone(&kept), browser.clone());
+                let (interpreter, scope, browser) = (Arc::clone(&interpreter), Arc::clone(&kept), browser.clone());
                 async move {
-                    interpreter
-                        .limits
-                        .check(interpreter.context.clock().now())?;
+                    interpreter.limits.check(interpreter.context.clock().now())?;
                     Box::pin(interpreter.live_browser(n, &browser, &scope)).await
                 }
             })
@@ -84,12 +66,7 @@ impl Interpreter {
         Ok(Value::Object(saved))
     }
 
-    async fn live_browser(
-        &self,
-        n: usize,
-        browser: &BrowserStep,
-        scope: &Scope,
-    ) -> Result<Found, StepError> {
+    async fn live_browser(&self, n: usize, browser: &BrowserStep, scope: &Scope) -> Result<Found, StepError> {
         let mut saved = Map::new();
         let page = self.page_for(n, scope).await?;
         let done = self.carry_out(&page, browser, scope, &mut saved).await;
@@ -98,20 +75,13 @@ impl Interpreter {
         Ok(saved)
     }
 
-    pub(super) async fn human(
-        &self,
-        step: &Step,
-        human: &HumanStep,
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
+    pub(super) async fn human(&self, step: &Step, human: &HumanStep, scope: &Scope) -> Result<Value, Failure> {
         let Text(reason) = human.reason.fill(scope, "reason")?;
         let expires_in = match &human.expires_in_s {
             Some(time) => time.fill_optional(scope, "expires_in_s")?,
             None => None,
         };
-        let expires_in = expires_in
-            .map(|time: Seconds| time.within(MAX_WAIT_S, "expires_in_s"))
-            .transpose();
+        let expires_in = expires_in.map(|time: Seconds| time.within(MAX_WAIT_S, "expires_in_s")).transpose();
         let request = GateRequest {
             kind: match human.kind {
                 HumanKind::Approval => GateKind::Approval,
@@ -123,63 +93,34 @@ impl Interpreter {
         };
         let decision = self.context.gate(&step.id, request).await?;
         if !decision.approved && human.on_reject == OnReject::Fail {
-            let failure = Failure::new(
-                "rejected",
-                format!("{} said no at `{}`", decision.actor, step.id),
-            );
-            return Err(failure
-                .with_details(json!({ "actor": decision.actor, "comment": decision.comment })));
+            let failure = Failure::new("rejected", format!("{} said no at `{}`", decision.actor, step.id));
+            return Err(failure.with_details(json!({ "actor": decision.actor, "comment": decision.comment })));
         }
         Ok(json!(decision))
     }
 
-    pub(super) async fn sleep(
-        &self,
-        step: &Step,
-        sleep: &SleepStep,
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
-        let time = sleep
-            .seconds
-            .fill(scope, "seconds")
-            .and_then(|time| time.within(MAX_WAIT_S, "seconds"));
+    pub(super) async fn sleep(&self, step: &Step, sleep: &SleepStep, scope: &Scope) -> Result<Value, Failure> {
+        let time = sleep.seconds.fill(scope, "seconds").and_then(|time| time.within(MAX_WAIT_S, "seconds"));
         self.context.sleep(&step.id, time?).await?;
         Ok(Value::Null)
     }
 
-    pub(super) async fn set(
-        &self,
-        step: &Step,
-        set: &SetStep,
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
+    pub(super) async fn set(&self, step: &Step, set: &SetStep, scope: &Scope) -> Result<Value, Failure> {
         let values = scope.fill(&Value::Object(set.values.clone()))?;
         self.context.pure(&step.id, || values).await
     }
 
-    pub(super) async fn child(
-        &self,
-        step: &Step,
-        child: &ChildStep,
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
+    pub(super) async fn child(&self, step: &Step, child: &ChildStep, scope: &Scope) -> Result<Value, Failure> {
         let input = match scope.fill(&child.input)? {
             Value::Null => json!({}),
             input => input,
         };
         let (workflow, input) = match (&child.flow, &child.workflow) {
-            (Some(flow), _) => (
-                "flow.run",
-                json!({ "workflow_name": flow, "inputs": input }),
-            ),
+            (Some(flow), _) => ("flow.run", json!({ "workflow_name": flow, "inputs": input })),
             (None, Some(workflow)) => (workflow.as_str(), input),
             (None, None) => {
                 let why = "neither `flow` nor `workflow` is given".to_owned();
-                return Err(FillError::Shape {
-                    field: "child".to_owned(),
-                    why,
-                }
-                .into());
+                return Err(FillError::Shape { field: "child".to_owned(), why }.into());
             }
         };
         let handle = self.context.start_child(&step.id, workflow, input).await?;

@@ -30,11 +30,7 @@ pub fn lint(document: &FlowDocument) -> Vec<Finding> {
         }
         if !seen.insert(step.id.as_str()) {
             let message = format!("there is another step `{}`", step.id);
-            findings.push(Finding::error(
-                below(&pointer, "id"),
-                message,
-                "give each step its own id",
-            ));
+            findings.push(Finding::error(below(&pointer, "id"), message, "give each step its own id"));
         }
         rules::step(document, step, &pointer, &mut findings);
     }
@@ -54,35 +50,20 @@ pub fn lint_sites(document: &FlowDocument, sites: &BTreeSet<&str>) -> Vec<Findin
 fn head(document: &FlowDocument, findings: &mut Vec<Finding>) {
     if document.name.len() > MAX_NAME_BYTES || !document.name.split('.').all(is_word) {
         let remedy = "write lower-case words with dots between them, such as `demo.publish`";
-        findings.push(Finding::error(
-            "/name",
-            "this is not a name for a flow",
-            remedy,
-        ));
+        findings.push(Finding::error("/name", "this is not a name for a flow", remedy));
     }
     let version = &document.version;
-    if version.is_empty()
-        || version.len() > MAX_VERSION_BYTES
-        || !version.chars().all(|c| c.is_ascii_graphic())
-    {
+    if version.is_empty() || version.len() > MAX_VERSION_BYTES || !version.chars().all(|c| c.is_ascii_graphic()) {
         let remedy = format!("write 1 to {MAX_VERSION_BYTES} visible ASCII characters");
         findings.push(Finding::error("/version", "this is not a version", remedy));
     }
     if !is_word(&document.platform) {
-        findings.push(Finding::error(
-            "/platform",
-            "this is not a name for a platform",
-            "write one lower-case word",
-        ));
+        findings.push(Finding::error("/platform", "this is not a name for a platform", "write one lower-case word"));
     }
     let steps = document.steps.len();
     if steps == 0 || steps > MAX_FLOW_STEPS {
         let message = format!("a flow has 1 to {MAX_FLOW_STEPS} steps, this one has {steps}");
-        findings.push(Finding::error(
-            "/steps",
-            message,
-            "split it into flows that start each other with `child`",
-        ));
+        findings.push(Finding::error("/steps", message, "split it into flows that start each other with `child`"));
     }
     if document.targets.len() > MAX_TARGETS {
         let message = format!("there are more than {MAX_TARGETS} targets");
@@ -93,8 +74,6 @@ fn head(document: &FlowDocument, findings: &mut Vec<Finding>) {
 /// A lower-case letter, then lower-case letters, digits and underscores.
 pub(super) fn is_word(word: &str) -> bool {
     let starts_well = word.starts_with(|c: char| c.is_ascii_lowercase());
-    let goes_on_well = word
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let goes_on_well = word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     starts_well && goes_on_well && word.len() <= MAX_NAME_BYTES
 }

@@ -15,17 +15,8 @@ pub(in crate::flow) const RUN_NAMES: [&str; 2] = ["id", "client"];
 const EFFECT_ACTS: [&str; 3] = ["look", "prepare", "call"];
 
 /// Checks every template of the document. With `sites`, only names of sites are checked.
-pub(super) fn check(
-    document: &FlowDocument,
-    sites: Option<&BTreeSet<&str>>,
-    findings: &mut Vec<Finding>,
-) {
-    let mut names = Names {
-        document,
-        sites,
-        steps: BTreeMap::new(),
-        findings,
-    };
+pub(super) fn check(document: &FlowDocument, sites: Option<&BTreeSet<&str>>, findings: &mut Vec<Finding>) {
+    let mut names = Names { document, sites, steps: BTreeMap::new(), findings };
     names.defaults();
     for (n, step) in document.steps.iter().enumerate() {
         let pointer = below("/steps", &n.to_string());
@@ -36,14 +27,7 @@ pub(super) fn check(
         }
         names.steps.insert(&step.id, results(step));
     }
-    names.walk(
-        &document.outputs,
-        "/outputs",
-        May {
-            env: true,
-            effect: false,
-        },
-    );
+    names.walk(&document.outputs, "/outputs", May { env: true, effect: false });
 }
 
 /// What a template may name in a place.
@@ -71,14 +55,7 @@ impl Names<'_> {
         }
         for (part, value) in value.as_object().into_iter().flatten() {
             let acts = EFFECT_ACTS.contains(&part.as_str());
-            self.walk(
-                value,
-                &below(pointer, part),
-                May {
-                    env: acts,
-                    effect: acts,
-                },
-            );
+            self.walk(value, &below(pointer, part), May { env: acts, effect: acts });
         }
     }
 
@@ -93,11 +70,7 @@ impl Names<'_> {
             let pointer = below(&below("/inputs/properties", name), "default");
             for (pointer, place) in places(default, &pointer, self.findings) {
                 if place.path.first().is_none_or(|root| root != "run") {
-                    self.refuse(
-                        &pointer,
-                        &place,
-                        "a default can only name `run.id` and `run.client`",
-                    );
+                    self.refuse(&pointer, &place, "a default can only name `run.id` and `run.client`");
                 } else {
                     self.run(&place, &pointer);
                 }
@@ -123,8 +96,12 @@ impl Names<'_> {
                 "addresses differ between starts, so they belong only into requests and acts; name an input instead",
             ),
             "effect" if may.effect && place.dotted() == "effect.key" => {}
-            "effect" => self.refuse(pointer, place, "only `effect.key`, and only in an effect's look, prepare and call"),
-            "targets" => self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters"),
+            "effect" => {
+                self.refuse(pointer, place, "only `effect.key`, and only in an effect's look, prepare and call")
+            }
+            "targets" => {
+                self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters")
+            }
             _ => self.refuse(pointer, place, "begin with inputs, steps, run, env or effect"),
         }
     }
@@ -134,20 +111,10 @@ impl Names<'_> {
             return;
         };
         let schema = &self.document.inputs;
-        let known = schema
-            .get("properties")
-            .and_then(|properties| properties.get(name))
-            .is_some();
-        let open = matches!(
-            schema.get("additionalProperties"),
-            Some(Value::Bool(true) | Value::Object(_))
-        );
+        let known = schema.get("properties").and_then(|properties| properties.get(name)).is_some();
+        let open = matches!(schema.get("additionalProperties"), Some(Value::Bool(true) | Value::Object(_)));
         if !known && !open {
-            self.refuse(
-                pointer,
-                place,
-                "describe it under `inputs.properties`, or correct its name",
-            );
+            self.refuse(pointer, place, "describe it under `inputs.properties`, or correct its name");
         }
     }
 
@@ -171,11 +138,7 @@ impl Names<'_> {
     }
 
     fn run(&mut self, place: &Place, pointer: &str) {
-        let known = place.path.len() == 2
-            && place
-                .path
-                .get(1)
-                .is_some_and(|name| RUN_NAMES.contains(&name.as_str()));
+        let known = place.path.len() == 2 && place.path.get(1).is_some_and(|name| RUN_NAMES.contains(&name.as_str()));
         if !known {
             self.refuse(pointer, place, "a run has `run.id` and `run.client`");
         }
@@ -194,21 +157,14 @@ impl Names<'_> {
             self.findings.push(Finding::error(
                 pointer,
                 format!("this installation has no site `{name}`"),
-                format!(
-                    "add it to the configuration, or name one of: {}",
-                    known.join(", ")
-                ),
+                format!("add it to the configuration, or name one of: {}", known.join(", ")),
             ));
         }
     }
 
     fn refuse(&mut self, pointer: &str, place: &Place, remedy: &str) {
         if self.sites.is_none() {
-            self.findings.push(Finding::error(
-                pointer,
-                format!("`{}` cannot be named here", place.dotted()),
-                remedy,
-            ));
+            self.findings.push(Finding::error(pointer, format!("`{}` cannot be named here", place.dotted()), remedy));
         }
     }
 }
@@ -220,19 +176,10 @@ fn places(value: &Value, pointer: &str, findings: &mut Vec<Finding>) -> Vec<(Str
     found
 }
 
-fn gather(
-    value: &Value,
-    pointer: &str,
-    found: &mut Vec<(String, Place)>,
-    findings: &mut Vec<Finding>,
-) {
+fn gather(value: &Value, pointer: &str, found: &mut Vec<(String, Place)>, findings: &mut Vec<Finding>) {
     match value {
         Value::String(text) if Template::is_in(text) => match Template::parse(text) {
-            Ok(template) => found.extend(
-                template
-                    .places()
-                    .map(|place| (pointer.to_owned(), place.clone())),
-            ),
+            Ok(template) => found.extend(template.places().map(|place| (pointer.to_owned(), place.clone()))),
             Err(error) => {
                 let remedy = "write `${path}` or `${path | filter}`; a plain `${` is written `$${`";
                 findings.push(Finding::error(pointer, error.to_string(), remedy));
@@ -246,11 +193,7 @@ fn gather(
         Value::Object(fields) => {
             for (name, item) in fields {
                 if Template::is_in(name) {
-                    findings.push(Finding::error(
-                        pointer,
-                        "keys are not templates",
-                        "put the template into the value",
-                    ));
+                    findings.push(Finding::error(pointer, "keys are not templates", "put the template into the value"));
                 }
                 gather(item, &below(pointer, name), found, findings);
             }
@@ -262,12 +205,7 @@ fn gather(
 /// The names in a step's result; `None` where it may have any.
 fn results(step: &Step) -> Option<BTreeSet<String>> {
     let names: Vec<&str> = match &step.action {
-        Action::Http(call) => call
-            .save
-            .keys()
-            .map(String::as_str)
-            .chain(["status"])
-            .collect(),
+        Action::Http(call) => call.save.keys().map(String::as_str).chain(["status"]).collect(),
         Action::Browser(browser) => browser.acts.iter().filter_map(BrowserAct::saves).collect(),
         Action::Effect(effect) => {
             let looked: Vec<&str> = match &effect.look {
@@ -277,12 +215,7 @@ fn results(step: &Step) -> Option<BTreeSet<String>> {
             };
             match &effect.call {
                 Call::Http(call) => call.save.keys().map(String::as_str).chain(looked).collect(),
-                Call::Browser(call) => call
-                    .receipt
-                    .keys()
-                    .map(String::as_str)
-                    .chain(looked)
-                    .collect(),
+                Call::Browser(call) => call.receipt.keys().map(String::as_str).chain(looked).collect(),
             }
         }
         Action::Human(_) => vec!["approved", "actor", "comment", "outputs"],

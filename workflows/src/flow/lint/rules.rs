@@ -6,29 +6,18 @@ use serde_json::Value;
 
 use super::is_word;
 use crate::flow::document::{
-    Action, BrowserAct, BrowserLook, BrowserStep, Call, ChildStep, EffectStep, FlowDocument,
-    HttpCall, HttpLook, LookFor, Step,
+    Action, BrowserAct, BrowserLook, BrowserStep, Call, ChildStep, EffectStep, FlowDocument, HttpCall, HttpLook,
+    LookFor, Step,
 };
 use crate::flow::finding::{Finding, below};
 use crate::flow::limits::{MAX_ACTS, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, MAX_WAIT_S};
 
 /// Headers that belong to the carrier of a request.
-const OWN_HEADERS: [&str; 6] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "fermata-fence",
-    "fermata-deadline",
-];
+const OWN_HEADERS: [&str; 6] =
+    ["host", "content-length", "transfer-encoding", "connection", "fermata-fence", "fermata-deadline"];
 
 /// Judges one step.
-pub(super) fn step(
-    document: &FlowDocument,
-    step: &Step,
-    pointer: &str,
-    findings: &mut Vec<Finding>,
-) {
+pub(super) fn step(document: &FlowDocument, step: &Step, pointer: &str, findings: &mut Vec<Finding>) {
     let mut rules = Rules { findings };
     rules.attempts(step, pointer);
     rules.lane(document.lane, step, pointer);
@@ -41,25 +30,15 @@ pub(super) fn step(
         Action::Browser(browser) => rules.browser(browser, &pointer),
         Action::Effect(effect) => rules.effect(effect, &pointer),
         Action::Human(human) => {
-            let longest = human
-                .expires_in_s
-                .as_ref()
-                .map(|time| (time.written(), MAX_WAIT_S));
+            let longest = human.expires_in_s.as_ref().map(|time| (time.written(), MAX_WAIT_S));
             rules.seconds(longest, &below(&pointer, "expires_in_s"));
         }
         Action::Sleep(sleep) => {
-            rules.seconds(
-                Some((sleep.seconds.written(), MAX_WAIT_S)),
-                &below(&pointer, "seconds"),
-            );
+            rules.seconds(Some((sleep.seconds.written(), MAX_WAIT_S)), &below(&pointer, "seconds"));
         }
         Action::WaitSignal(signal) => {
             if !is_word(&signal.name) {
-                rules.error(
-                    &below(&pointer, "name"),
-                    "this is not a name for a signal",
-                    "write one lower-case word",
-                );
+                rules.error(&below(&pointer, "name"), "this is not a name for a signal", "write one lower-case word");
             }
         }
         Action::Set(_) => {}
@@ -78,25 +57,15 @@ impl Rules<'_> {
 
     fn seconds(&mut self, given: Option<(&Value, f64)>, pointer: &str) {
         let Some((value, most)) = given else { return };
-        if value
-            .as_f64()
-            .is_some_and(|seconds| !(0.0..=most).contains(&seconds))
-        {
-            self.error(
-                pointer,
-                "this time is out of bounds",
-                &format!("write 0 to {most} seconds"),
-            );
+        if value.as_f64().is_some_and(|seconds| !(0.0..=most).contains(&seconds)) {
+            self.error(pointer, "this time is out of bounds", &format!("write 0 to {most} seconds"));
         }
     }
 
     fn attempts(&mut self, step: &Step, pointer: &str) {
         let is_tried = matches!(step.action, Action::Http(_) | Action::Browser(_));
         if let Some(time) = step.timeout_s {
-            self.seconds(
-                Some((&Value::from(time.0), MAX_TIMEOUT_S)),
-                &below(pointer, "timeout_s"),
-            );
+            self.seconds(Some((&Value::from(time.0), MAX_TIMEOUT_S)), &below(pointer, "timeout_s"));
         }
         if !is_tried && (step.retry.is_some() || step.timeout_s.is_some()) {
             let message = "only http and browser steps are tried again by the flow";
@@ -106,11 +75,7 @@ impl Rules<'_> {
         let attempts = step.retry.as_ref().map(|retry| retry.max_attempts);
         if attempts.is_some_and(|attempts| !(1..=RetryPolicy::MAX_ATTEMPTS).contains(&attempts)) {
             let remedy = format!("write 1 to {}", RetryPolicy::MAX_ATTEMPTS);
-            self.error(
-                &format!("{pointer}/retry/max_attempts"),
-                "out of bounds",
-                &remedy,
-            );
+            self.error(&format!("{pointer}/retry/max_attempts"), "out of bounds", &remedy);
         }
     }
 
@@ -119,10 +84,9 @@ impl Rules<'_> {
             Action::Http(_) => (true, false),
             Action::Browser(_) => (false, true),
             Action::Effect(effect) => {
-                let by_http = matches!(effect.call, Call::Http(_))
-                    || matches!(effect.look, Some(LookFor::Http(_)));
-                let by_page = matches!(effect.call, Call::Browser(_))
-                    || matches!(effect.look, Some(LookFor::Browser(_)));
+                let by_http = matches!(effect.call, Call::Http(_)) || matches!(effect.look, Some(LookFor::Http(_)));
+                let by_page =
+                    matches!(effect.call, Call::Browser(_)) || matches!(effect.look, Some(LookFor::Browser(_)));
                 (by_http, by_page)
             }
             _ => (false, false),
@@ -133,10 +97,7 @@ impl Rules<'_> {
             Lane::Hybrid => false,
         };
         if stray {
-            let message = format!(
-                "the flow's lane is `{}`, and this step uses another",
-                lane.as_str()
-            );
+            let message = format!("the flow's lane is `{}`, and this step uses another", lane.as_str());
             self.error(pointer, &message, "write `lane: hybrid`");
         }
     }
@@ -150,95 +111,49 @@ impl Rules<'_> {
     }
 
     fn request(&mut self, call: &HttpCall, pointer: &str) {
-        let bodies = [
-            call.json.is_some(),
-            call.form.is_some(),
-            call.body.is_some(),
-        ];
+        let bodies = [call.json.is_some(), call.form.is_some(), call.body.is_some()];
         if bodies.into_iter().filter(|given| *given).count() > 1 {
-            self.error(
-                pointer,
-                "the request has several bodies",
-                "give one of json, form and body",
-            );
+            self.error(pointer, "the request has several bodies", "give one of json, form and body");
         }
         if call.method.is_read() && bodies.contains(&true) {
-            self.error(
-                pointer,
-                "GET and HEAD have no body",
-                "use `query`, or another method",
-            );
+            self.error(pointer, "GET and HEAD have no body", "use `query`, or another method");
         }
         for name in call.headers.keys() {
             let lower = name.to_ascii_lowercase();
-            if http::HeaderName::try_from(lower.as_str()).is_err()
-                || OWN_HEADERS.contains(&lower.as_str())
-            {
+            if http::HeaderName::try_from(lower.as_str()).is_err() || OWN_HEADERS.contains(&lower.as_str()) {
                 let pointer = below(&below(pointer, "headers"), name);
-                self.error(
-                    &pointer,
-                    "this header cannot be given here",
-                    "remove it, or correct its name",
-                );
+                self.error(&pointer, "this header cannot be given here", "remove it, or correct its name");
             }
         }
         for (name, at) in &call.save {
             self.pointer(at, &below(&below(pointer, "save"), name));
         }
-        for (n, assertion) in call
-            .expect
-            .iter()
-            .flat_map(|expect| &expect.body)
-            .enumerate()
-        {
+        for (n, assertion) in call.expect.iter().flat_map(|expect| &expect.body).enumerate() {
             self.pointer(&assertion.at, &format!("{pointer}/expect/body/{n}/at"));
         }
         if let Some(time) = call.timeout_s {
-            self.seconds(
-                Some((&Value::from(time.0), MAX_TIMEOUT_S)),
-                &below(pointer, "timeout_s"),
-            );
+            self.seconds(Some((&Value::from(time.0), MAX_TIMEOUT_S)), &below(pointer, "timeout_s"));
         }
-        let bad_status = call
-            .expect
-            .iter()
-            .flat_map(|expect| &expect.status)
-            .any(|status| !is_status(*status));
+        let bad_status = call.expect.iter().flat_map(|expect| &expect.status).any(|status| !is_status(*status));
         if bad_status {
-            self.error(
-                &below(pointer, "expect"),
-                "a status is out of bounds",
-                "write 100 to 599",
-            );
+            self.error(&below(pointer, "expect"), "a status is out of bounds", "write 100 to 599");
         }
     }
 
     fn pointer(&mut self, at: &str, pointer: &str) {
         if !(at.is_empty() || at.starts_with('/')) {
-            self.error(
-                pointer,
-                "this is no JSON Pointer",
-                "write it as `/a/0/b`, or empty for the whole body",
-            );
+            self.error(pointer, "this is no JSON Pointer", "write it as `/a/0/b`, or empty for the whole body");
         }
     }
 
     fn acts(&mut self, acts: &[BrowserAct], pointer: &str) {
         if acts.len() > MAX_ACTS {
-            self.error(
-                pointer,
-                "too many acts",
-                &format!("split it; {MAX_ACTS} is the most"),
-            );
+            self.error(pointer, "too many acts", &format!("split it; {MAX_ACTS} is the most"));
         }
         for (n, act) in acts.iter().enumerate() {
             let pointer = below(pointer, &n.to_string());
             if act.saves().is_some_and(|name| !is_word(name)) {
-                self.error(
-                    &pointer,
-                    "this is not a name to keep something under",
-                    "write one lower-case word",
-                );
+                self.error(&pointer, "this is not a name to keep something under", "write one lower-case word");
             }
             if let BrowserAct::Wait(wait) = act {
                 let time = wait.timeout_s.map(|time| Value::from(time.0));
@@ -249,59 +164,35 @@ impl Rules<'_> {
 
     fn browser(&mut self, browser: &BrowserStep, pointer: &str) {
         self.acts(&browser.acts, &below(pointer, "do"));
-        let only_reads = browser
-            .acts
-            .iter()
-            .all(|act| act.is_read() || matches!(act, BrowserAct::Goto(_) | BrowserAct::Wait(_)));
+        let only_reads =
+            browser.acts.iter().all(|act| act.is_read() || matches!(act, BrowserAct::Goto(_) | BrowserAct::Wait(_)));
         if browser.success.is_none() && !only_reads {
             let message = "nobody could tell whether this step is done";
             let remedy = "add `success`: what the page shows once it is done; it is looked at before acting too";
             self.error(pointer, message, remedy);
         }
         if browser.acts.is_empty() {
-            self.error(
-                &below(pointer, "do"),
-                "the step does nothing",
-                "add an act such as `goto`",
-            );
+            self.error(&below(pointer, "do"), "the step does nothing", "add an act such as `goto`");
         }
     }
 
     fn child(&mut self, child: &ChildStep, pointer: &str) {
         if child.flow.is_some() == child.workflow.is_some() {
-            self.error(
-                pointer,
-                "it is not clear what is started",
-                "give exactly one of `flow` and `workflow`",
-            );
+            self.error(pointer, "it is not clear what is started", "give exactly one of `flow` and `workflow`");
         }
         if !(child.input.is_object() || child.input.is_null() || child.input.is_string()) {
-            self.error(
-                &below(pointer, "input"),
-                "an input is an object",
-                "write an object or one template",
-            );
+            self.error(&below(pointer, "input"), "an input is an object", "write an object or one template");
         }
     }
 
     fn effect(&mut self, effect: &EffectStep, pointer: &str) {
         if !is_word(&effect.action_type) {
             let remedy = "write one lower-case word, such as `publish`";
-            self.error(
-                &below(pointer, "action_type"),
-                "this is not a type of action",
-                remedy,
-            );
+            self.error(&below(pointer, "action_type"), "this is not a type of action", remedy);
         }
-        let call_time = effect
-            .call_timeout_s
-            .as_ref()
-            .map(|time| (time.written(), MAX_TIMEOUT_S));
+        let call_time = effect.call_timeout_s.as_ref().map(|time| (time.written(), MAX_TIMEOUT_S));
         self.seconds(call_time, &below(pointer, "call_timeout_s"));
-        let visible = effect
-            .visible_within_s
-            .as_ref()
-            .map(|time| (time.written(), MAX_VISIBLE_WITHIN_S));
+        let visible = effect.visible_within_s.as_ref().map(|time| (time.written(), MAX_VISIBLE_WITHIN_S));
         self.seconds(visible, &below(pointer, "visible_within_s"));
         self.promises(effect, pointer);
         self.acts(&effect.prepare, &below(pointer, "prepare"));
@@ -311,18 +202,10 @@ impl Rules<'_> {
                 self.request(call, &pointer);
                 if call.method.is_read() {
                     let message = "GET and HEAD change nothing, so this is no effect";
-                    self.error(
-                        &below(&pointer, "method"),
-                        message,
-                        "use an http step, or the right method",
-                    );
+                    self.error(&below(&pointer, "method"), message, "use an http step, or the right method");
                 }
                 if !effect.prepare.is_empty() {
-                    self.error(
-                        &pointer,
-                        "there is no page to prepare",
-                        "remove `prepare`, or make the call a click",
-                    );
+                    self.error(&pointer, "there is no page to prepare", "remove `prepare`, or make the call a click");
                 }
             }
             Call::Browser(_) => {}
@@ -339,14 +222,9 @@ impl Rules<'_> {
     }
 
     fn promises(&mut self, effect: &EffectStep, pointer: &str) {
-        let claims_keys = effect
-            .honours_keys
-            .as_ref()
-            .is_some_and(|keys| *keys.written() != Value::Bool(false));
+        let claims_keys = effect.honours_keys.as_ref().is_some_and(|keys| *keys.written() != Value::Bool(false));
         let sends_key = match &effect.call {
-            Call::Http(call) => {
-                serde_json::to_string(call).is_ok_and(|text| text.contains("effect.key"))
-            }
+            Call::Http(call) => serde_json::to_string(call).is_ok_and(|text| text.contains("effect.key")),
             Call::Browser(_) => false,
         };
         if claims_keys && !sends_key {
@@ -359,22 +237,10 @@ impl Rules<'_> {
         }
         if may_conclude(effect) {
             let message = "without a look, silence proves nothing";
-            self.error(
-                &below(pointer, "absence"),
-                message,
-                "add a `look`, or remove `absence`",
-            );
+            self.error(&below(pointer, "absence"), message, "add a `look`, or remove `absence`");
         }
-        if effect
-            .look_first
-            .as_ref()
-            .is_some_and(|first| *first.written() != Value::Bool(false))
-        {
-            self.error(
-                &below(pointer, "look_first"),
-                "there is no look",
-                "add a `look`, or remove `look_first`",
-            );
+        if effect.look_first.as_ref().is_some_and(|first| *first.written() != Value::Bool(false)) {
+            self.error(&below(pointer, "look_first"), "there is no look", "add a `look`, or remove `look_first`");
         }
         if !claims_keys {
             self.findings.push(Finding::warning(
@@ -391,20 +257,12 @@ impl Rules<'_> {
         self.request(&look.request, &request);
         if look.present.is_empty() {
             let message = "nothing tells presence from absence";
-            self.error(
-                &below(pointer, "present"),
-                message,
-                "add what holds exactly when the effect is there",
-            );
+            self.error(&below(pointer, "present"), message, "add what holds exactly when the effect is there");
         }
         for (n, assertion) in look.present.iter().enumerate() {
             self.pointer(&assertion.at, &format!("{pointer}/present/{n}/at"));
         }
-        let is_proven = look
-            .request
-            .expect
-            .as_ref()
-            .is_some_and(|expect| !expect.body.is_empty());
+        let is_proven = look.request.expect.as_ref().is_some_and(|expect| !expect.body.is_empty());
         if may_conclude(effect) && !is_proven {
             let message = "an answer of another shape would look like absence";
             let remedy = "add `expect.body`: what holds of the right answer whether or not the effect is there";
@@ -416,21 +274,14 @@ impl Rules<'_> {
         self.acts(&look.acts, &below(pointer, "do"));
         if may_conclude(effect) && look.ready.is_none() {
             let message = "an error page would look like absence";
-            self.error(
-                pointer,
-                message,
-                "add `ready`: what the right page shows whether or not the effect is there",
-            );
+            self.error(pointer, message, "add `ready`: what the right page shows whether or not the effect is there");
         }
     }
 }
 
 /// Whether the look's silence is, or may turn out to be, a proof.
 fn may_conclude(effect: &EffectStep) -> bool {
-    effect
-        .absence
-        .as_ref()
-        .is_some_and(|absence| *absence.written() != "inconclusive")
+    effect.absence.as_ref().is_some_and(|absence| *absence.written() != "inconclusive")
 }
 
 fn is_status(status: u16) -> bool {
