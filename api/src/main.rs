@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `fermata`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fermata_api::cli::main()
+}

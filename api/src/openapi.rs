@@ -144,7 +144,11 @@ mod tests {
         let mut document = document();
         let mut ids = Vec::new();
         for (path, operation) in operations(&mut document) {
-            assert_eq!(operation.contains_key("security"), path.starts_with("/v1/") || path == "/config/validate", "{path}");
+            assert_eq!(
+                operation.contains_key("security"),
+                path.starts_with("/v1/") || path == "/config/validate",
+                "{path}"
+            );
             ids.push(operation["operationId"].as_str().unwrap().to_owned());
         }
         let count = ids.len();

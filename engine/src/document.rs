@@ -121,11 +121,40 @@ pub fn size(document: &Value) -> usize {
 
 /// SHA-256 of the canonical form, as hex: the fingerprint of Q-10.
 ///
-/// `serde_json` keeps object keys sorted and prints numbers in their shortest form, which is RFC
-/// 8785 for everything but exotic numbers; those stay distinct, so no two different documents
-/// share a fingerprint.
+/// Keys are sorted and numbers printed in their shortest form, which is RFC 8785 for everything but
+/// exotic numbers; those stay distinct, so no two different documents share a fingerprint.
 pub fn fingerprint(document: &Value) -> String {
-    hex::encode(Sha256::digest(document.to_string().as_bytes()))
+    let mut hash = Sha256::new();
+    feed(document, &mut hash);
+    hex::encode(hash.finalize())
+}
+
+/// Feeds the canonical text. `serde_json`'s own order of keys depends on its features, so it is no
+/// canonical one.
+fn feed(document: &Value, hash: &mut Sha256) {
+    match document {
+        Value::Object(fields) => {
+            let mut sorted: Vec<_> = fields.iter().collect();
+            sorted.sort_by(|one, two| one.0.cmp(two.0));
+            hash.update("{");
+            for (n, (name, value)) in sorted.into_iter().enumerate() {
+                hash.update(if n == 0 { "" } else { "," });
+                hash.update(Value::from(name.as_str()).to_string());
+                hash.update(":");
+                feed(value, hash);
+            }
+            hash.update("}");
+        }
+        Value::Array(items) => {
+            hash.update("[");
+            for (n, item) in items.iter().enumerate() {
+                hash.update(if n == 0 { "" } else { "," });
+                feed(item, hash);
+            }
+            hash.update("]");
+        }
+        scalar => hash.update(scalar.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +183,7 @@ mod tests {
         let two: Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
         assert_eq!(fingerprint(&one), fingerprint(&two));
         assert_ne!(fingerprint(&one), fingerprint(&json!({"a": 1})));
+        assert_eq!(fingerprint(&json!(["x", {"a": null}])), hex::encode(Sha256::digest(r#"["x",{"a":null}]"#)));
     }
 
     #[test]

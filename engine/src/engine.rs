@@ -135,6 +135,13 @@ impl Engine {
         self.store().ping().await
     }
 
+    /// The id under which this process carries runs now; `None` when it does not. It changes when
+    /// the node was taken for dead and came back.
+    pub fn node(&self) -> Option<crate::id::NodeId> {
+        let node = self.inner.node.lock().unwrap_or_else(PoisonError::into_inner);
+        node.as_ref().and_then(Node::id)
+    }
+
     /// What a benchmark reads of the server.
     pub async fn server_stats(&self) -> Result<crate::store::ServerStats, StoreError> {
         self.store().server_stats().await

@@ -4,9 +4,11 @@
 //! fact with a deadline through [`eventually`].
 
 mod database;
+mod dev;
 mod outside;
 mod wait;
 
 pub use database::{TestDb, cluster_url, submission};
+pub use dev::{Dev, NodeEntry, Ready};
 pub use outside::{Ledger, Post, Promises};
 pub use wait::{PATIENCE, eventually};

@@ -26,6 +26,8 @@ pub struct Promises {
     pub loses_answer: bool,
     /// The first call is lost before it is applied.
     pub loses_call: bool,
+    /// The second call is refused for good, whatever the first one did.
+    pub refuses_second: bool,
     /// How long a call may take, in milliseconds.
     pub call_timeout_ms: u64,
 }
@@ -95,7 +97,11 @@ impl Effect for Post {
     }
 
     async fn call(&self, permit: EffectPermit, _: Prepared) -> CallOutcome {
-        let first = self.ledger.calls.fetch_add(1, Ordering::SeqCst) == 0;
+        let calls = self.ledger.calls.fetch_add(1, Ordering::SeqCst);
+        let first = calls == 0;
+        if calls == 1 && self.promises.refuses_second {
+            return CallOutcome::Refused { failure: Failure::new("refused", "no"), retry: false, after: None };
+        }
         if first && self.promises.loses_call {
             return CallOutcome::Ambiguous(Failure::new("lost", "the call was lost"));
         }

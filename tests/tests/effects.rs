@@ -127,3 +127,19 @@ async fn postgres_refuses_every_move_that_the_machine_does_not_have() {
     }
     assert!(sqlx::query("delete from fermata.audit").execute(&db.pool).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_a_resend_proves_nothing_about_the_first_call() {
+    let promises =
+        Promises { loses_answer: true, hides: true, honours_keys: true, refuses_second: true, ..Promises::default() };
+    let (db, ledger, engine, run) = publish(promises).await;
+    db.reaches(&engine, run, &["HUMAN_REQUIRED", "FAILED"]).await;
+    assert_eq!(db.count("select count(*) from fermata.action where state = 'unknown'").await, 1);
+    assert_eq!(ledger.count("k"), 1);
+}
+
+#[tokio::test]
+async fn migrating_twice_is_the_same_as_once() {
+    let db = TestDb::new().await;
+    fermata_engine::store::migrate(&db.url).await.unwrap();
+}

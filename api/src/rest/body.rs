@@ -169,9 +169,25 @@ fn explain(error: &ValidationError<'_>) -> Vec<FieldError> {
             let pointer = property.as_str().map_or_else(|| at.clone(), below);
             vec![FieldError { pointer, message: "is required".to_owned() }]
         }
+        // What may be left out is `null` or its shape: of the two, the shape was meant.
+        ValidationErrorKind::AnyOf { context } => match meant(context, &at) {
+            Some(branch) => branch.iter().flat_map(explain).collect(),
+            None => {
+                vec![FieldError { pointer: at.clone(), message: "fits none of the shapes that it may have".to_owned() }]
+            }
+        },
         // The value itself is not repeated: it may be long, or not for a log.
         _ => vec![FieldError { pointer: at.clone(), message: error.masked().to_string() }],
     }
+}
+
+/// The only branch whose complaint is not that the whole value has the wrong type.
+fn meant<'a>(branches: &'a [Vec<ValidationError<'static>>], at: &str) -> Option<&'a Vec<ValidationError<'static>>> {
+    let is_other_type = |error: &ValidationError<'_>| {
+        matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str() == at
+    };
+    let mut meant = branches.iter().filter(|branch| !branch.iter().any(is_other_type));
+    meant.next().filter(|_| meant.next().is_none())
 }
 
 #[cfg(test)]
@@ -188,6 +204,14 @@ mod tests {
         count: Option<u8>,
         #[serde(default)]
         extra: Value,
+        #[serde(default)]
+        wrap: Option<Wrap>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Wrap {
+        paper: String,
     }
 
     fn pointers(body: &str) -> Vec<String> {
@@ -199,7 +223,7 @@ mod tests {
     #[test]
     fn what_fits_is_read() {
         let order = parse::<Order>(br#"{"item": "pen", "count": 2}"#).unwrap();
-        assert_eq!(order, Order { item: "pen".into(), count: Some(2), extra: Value::Null });
+        assert_eq!(order, Order { item: "pen".into(), count: Some(2), extra: Value::Null, wrap: None });
     }
 
     #[test]
@@ -209,6 +233,8 @@ mod tests {
         assert_eq!(pointers(r#"{"item": 1}"#), ["/item"]);
         assert_eq!(pointers(r#"{"item": "pen", "count": 900}"#), ["/count"]);
         assert_eq!(pointers(r#"{"item": 1, "sort": 1, "b/c": 1}"#).len(), 3);
+        assert_eq!(pointers(r#"{"item": "pen", "wrap": {"paper": 1, "bow": 2}}"#), ["/wrap/paper", "/wrap/bow"]);
+        assert_eq!(pointers(r#"{"item": "pen", "wrap": 1}"#), ["/wrap"]);
         assert_eq!(pointers("[]"), [""]);
     }
 

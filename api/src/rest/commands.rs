@@ -259,9 +259,8 @@ fn idempotency_key(headers: &HeaderMap, in_body: Option<String>) -> Result<Optio
     if given.next().is_some() {
         return Err(Problem::invalid("/Idempotency-Key", "send it once"));
     }
-    let unfit = |pointer: &str| {
-        Problem::invalid(pointer, format!("must be 1 to {MAX_KEY_BYTES} visible ASCII characters"))
-    };
+    let unfit =
+        |pointer: &str| Problem::invalid(pointer, format!("must be 1 to {MAX_KEY_BYTES} visible ASCII characters"));
     let fits = |key: &str| (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if in_body.as_deref().is_some_and(|key| !fits(key)) {
         return Err(unfit("/idempotency_key"));

@@ -18,7 +18,10 @@ pub(crate) fn pages() -> Router<AppState> {
     Router::new()
         .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
         .route("/docs", get(async || page("text/html; charset=utf-8", include_str!("../../assets/docs.html"))))
-        .route("/docs/docs.js", get(async || page("text/javascript; charset=utf-8", include_str!("../../assets/docs.js"))))
+        .route(
+            "/docs/docs.js",
+            get(async || page("text/javascript; charset=utf-8", include_str!("../../assets/docs.js"))),
+        )
         .route("/docs/docs.css", get(async || page("text/css; charset=utf-8", include_str!("../../assets/docs.css"))))
 }
 

@@ -30,10 +30,7 @@ pub use layer::RequestContext;
 
 /// What tells of the process itself.
 pub(crate) fn probes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(probes::health))
-        .routes(routes!(probes::ready))
-        .routes(routes!(probes::metrics))
+    OpenApiRouter::new().routes(routes!(probes::health)).routes(routes!(probes::ready)).routes(routes!(probes::metrics))
 }
 
 /// Everything that needs a token.

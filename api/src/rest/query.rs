@@ -23,9 +23,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let raw = parts.uri.query().unwrap_or_default();
-        if raw.contains("%00") {
-            return Err(Problem::invalid("", "the query must not have NUL characters").with_code("nul"));
+        if !is_text(parts.uri.query().unwrap_or_default()) {
+            return Err(Problem::invalid("", "the query must be UTF-8 without NUL characters"));
         }
         let Query(params) = Query::<T>::try_from_uri(&parts.uri).map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -33,6 +32,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         })?;
         Ok(Self(params))
     }
+}
+
+/// Whether a query, with its escapes undone, is text that Postgres can take. The reading of it
+/// would quietly replace what is not.
+fn is_text(raw: &str) -> bool {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, more @ ..] = rest {
+        let mut escaped = [0];
+        rest = match more {
+            [high, low, after @ ..] if *first == b'%' && hex::decode_to_slice([*high, *low], &mut escaped).is_ok() => {
+                bytes.extend(escaped);
+                after
+            }
+            after => {
+                bytes.push(*first);
+                after
+            }
+        };
+    }
+    std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains('\0'))
 }
 
 /// An id out of a path; what is no id names nothing.
@@ -93,7 +113,10 @@ pub(super) fn answered(link: Option<String>, body: impl IntoResponse) -> Respons
 pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let kept = query.split('&').filter(|pair| {
-        !pair.is_empty() && !pair.starts_with("after=") && !pair.starts_with("cursor=") && !pair.contains(['<', '>', '"'])
+        !pair.is_empty()
+            && !pair.starts_with("after=")
+            && !pair.starts_with("cursor=")
+            && !pair.contains(['<', '>', '"'])
     });
     let mut query: Vec<&str> = kept.collect();
     let after = format!("after={cursor}");
@@ -124,8 +147,18 @@ mod tests {
     async fn only_known_parameters_of_the_right_type_are_read() {
         assert_eq!(limit("limit=5").await, Ok(Some(5)));
         assert_eq!(limit("").await, Ok(None));
-        for bad in ["limit=x", "limit=-1", "limit=5&limit=6", "color=red", "limit=5%00"] {
+        for bad in ["limit=x", "limit=-1", "limit=5&limit=6", "color=red", "limit=5%00", "limit=%FF"] {
             assert!(limit(bad).await.is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_undone_before_a_query_is_judged() {
+        for good in ["", "a=b", "a=%F0%9F%92%A9", "a=100%", "a=%zz", "a=ä"] {
+            assert!(is_text(good), "{good}");
+        }
+        for bad in ["a=%00", "a=%ff", "a=%C3", "%C3=a"] {
+            assert!(!is_text(bad), "{bad}");
         }
     }
 

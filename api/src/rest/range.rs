@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_of_bytes_is_ignored() {
-        for header in ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=-1-2"] {
+        for header in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=-1-2"]
+        {
             assert_eq!(wanted(Some(header), 10), Wanted::Whole, "{header}");
         }
         assert_eq!(wanted(None, 10), Wanted::Whole);

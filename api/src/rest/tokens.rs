@@ -88,10 +88,7 @@ pub(super) async fn create(
     get, path = "/v1/tokens", operation_id = "listTokens", tag = "tokens",
     responses((status = 200, description = "At most 1000.", body = wire::TokenList))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-) -> Result<Json<Paged<TokenView>>, Problem> {
+pub(super) async fn list(State(app): State<AppState>, Caller(by): Caller) -> Result<Json<Paged<TokenView>>, Problem> {
     let items = app.engine.list_tokens(&by).await?;
     Ok(Json(Paged { items, next_cursor: None }))
 }

@@ -92,11 +92,8 @@ impl Rest {
     pub(crate) async fn with(options: AppOptions) -> Self {
         let db = TestDb::new().await;
         let engine = db.engine(Registry::new().with(Echo)).await;
-        let options = AppOptions {
-            max_body_bytes: MAX_BODY,
-            public_base_url: "https://fermata.example/".into(),
-            ..options
-        };
+        let options =
+            AppOptions { max_body_bytes: MAX_BODY, public_base_url: "https://fermata.example/".into(), ..options };
         let router = app(AppState::new(engine.clone(), options));
         let token = made(&engine, "acme", &[Scope::Admin]).await;
         Self { db, engine, router, token }

@@ -60,7 +60,10 @@ async fn a_filter_hides_what_does_not_match() {
         assert_eq!(listed.iter().collect::<Vec<_>>(), wanted, "{query}");
     }
     let waiting = rest.get(&format!("/v1/commands/{second}")).await.json();
-    assert_eq!((waiting["wait_reason"].as_str(), waiting["due_at"].as_str()), (Some("timer"), Some("2999-01-01T00:00:00Z")));
+    assert_eq!(
+        (waiting["wait_reason"].as_str(), waiting["due_at"].as_str()),
+        (Some("timer"), Some("2999-01-01T00:00:00Z"))
+    );
 }
 
 #[tokio::test]
@@ -109,7 +112,8 @@ async fn a_run_is_followed_from_its_steps_to_its_result() {
     assert_eq!(command["result"]["got"], json!({"n": 1}));
     assert_eq!(command["lifecycle"].as_array().unwrap().last().unwrap()["status"], "SUCCEEDED");
     let steps = all(&rest, &format!("/v1/commands/{id}/steps?limit=1")).await;
-    let keys: Vec<_> = steps.iter().map(|step| (step["kind"].as_str().unwrap(), step["state"].as_str().unwrap())).collect();
+    let keys: Vec<_> =
+        steps.iter().map(|step| (step["kind"].as_str().unwrap(), step["state"].as_str().unwrap())).collect();
     assert_eq!(keys, [("step", "succeeded"), ("signal", "succeeded")]);
     assert_eq!(steps[0]["output"], "hi");
     let events = all(&rest, &format!("/v1/commands/{id}/events?limit=2")).await;

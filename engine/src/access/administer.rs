@@ -205,9 +205,7 @@ fn grant(by: &Principal, client: &str, scopes: &[Scope], kinds: Option<&[String]
     match (&by.command_types, kinds) {
         (None, _) => Ok(()),
         (Some(_), Some(kinds)) => kinds.iter().try_for_each(|kind| by.may_submit(kind)),
-        (Some(allowed), None) => {
-            Err(Denied::CommandType { kind: "(every type)".to_owned(), allowed: allowed.clone() })
-        }
+        (Some(allowed), None) => Err(Denied::CommandType { kind: "(every type)".to_owned(), allowed: allowed.clone() }),
     }
 }
 
@@ -258,10 +256,7 @@ mod tests {
     #[test]
     fn only_the_keeper_of_tokens_makes_them() {
         let writer = keeper(&[Scope::CommandsWrite]);
-        assert_eq!(
-            grant(&writer, "acme", &[Scope::CommandsWrite], None),
-            Err(Denied::Scope(Scope::TokensAdmin))
-        );
+        assert_eq!(grant(&writer, "acme", &[Scope::CommandsWrite], None), Err(Denied::Scope(Scope::TokensAdmin)));
     }
 
     #[test]

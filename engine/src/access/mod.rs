@@ -11,7 +11,7 @@ mod principal;
 mod scope;
 mod token;
 
-pub use administer::{ROTATION_OVERLAP, CreatedToken, NewToken, TokenAdminError, TokenView};
+pub use administer::{CreatedToken, NewToken, ROTATION_OVERLAP, TokenAdminError, TokenView};
 pub(crate) use cache::TokenCache;
 pub use principal::{Denied, Principal};
 pub use scope::{Scope, UnknownScope};

@@ -175,24 +175,32 @@ impl Performance<'_> {
             return self.blocked(&action, &why);
         }
         self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
-        let stage = self.call(&action, prepared, deadline, ends).await;
+        let stage = match self.call(&action, prepared, deadline, ends).await {
+            CallOutcome::Done(receipt) => self.confirm(&action, receipt).await,
+            CallOutcome::Refused { failure, retry, after } => self.refused(&action, &failure, retry, after),
+            CallOutcome::Ambiguous(failure) => self.ambiguous(&action, &failure),
+        };
         drop(active);
         stage
     }
 
+    /// The one call, after the last checks before it.
     async fn call(
         &self,
         action: &ActionRow,
         prepared: Prepared,
         call_deadline: chrono::DateTime<chrono::Utc>,
         ends: std::time::Instant,
-    ) -> Stage {
+    ) -> CallOutcome {
         let session = &self.context.session;
         match session.host.kill_switch(self.context.client_id(), &self.spec().account_id).await {
             Ok(None) => {}
-            Ok(Some(switch)) => return self.refused(action, &kill_switch(&switch), false, None),
-            // Nobody knows whether a switch is on: nothing was called, so nothing happened.
-            Err(error) => return self.refused(action, &Failure::new("kill_switch_unread", error.to_string()), true, None),
+            Ok(Some(switch)) => return CallOutcome::Refused { failure: kill_switch(&switch), retry: false, after: None },
+            // Nobody knows whether a switch is on, so nothing is called.
+            Err(error) => {
+                let failure = Failure::new("kill_switch_unread", error.to_string());
+                return CallOutcome::Refused { failure, retry: true, after: None };
+            }
         }
         let now = self.context.clock().monotonic();
         let passed = Passed {
@@ -206,13 +214,9 @@ impl Performance<'_> {
         };
         let Some(permit) = guard(passed, now) else { match session.leave(Exit::Lost).await {} };
         let left = permit.time_left(now);
-        let outcome = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
-        match outcome {
-            Ok(CallOutcome::Done(receipt)) => self.confirm(action, receipt).await,
-            Ok(CallOutcome::Refused { failure, retry, after }) => self.refused(action, &failure, retry, after),
-            Ok(CallOutcome::Ambiguous(failure)) => self.ambiguous(action, &failure),
-            Err(_) => self.ambiguous(action, &Failure::new("call_timeout", "no answer within the call's time")),
-        }
+        tokio::time::timeout(left, self.effect.call(permit, prepared)).await.unwrap_or_else(|_| {
+            CallOutcome::Ambiguous(Failure::new("call_timeout", "no answer within the call's time"))
+        })
     }
 
     /// The platform has it: outcome, postcheck and checkpoint are one record.
@@ -304,7 +308,14 @@ impl Performance<'_> {
             row.call_deadline = Some(deadline);
             row.resends += 1;
         });
-        let stage = self.call(&action, prepared, deadline, ends).await;
+        // The first call may have been applied whatever this one is told, so a refusal proves nothing.
+        let stage = match self.call(&action, prepared, deadline, ends).await {
+            CallOutcome::Done(receipt) => self.confirm(&action, receipt).await,
+            CallOutcome::Ambiguous(failure) | CallOutcome::Refused { failure, retry: true, .. } => {
+                self.ambiguous(&action, &failure)
+            }
+            CallOutcome::Refused { failure, retry: false, .. } => self.unknown_now(&action, &failure).await,
+        };
         drop(active);
         stage
     }

@@ -87,9 +87,13 @@ impl FromStr for Cursor {
             return Err(CursorError::Malformed);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::Malformed)?;
+        // No form is shorter than this one.
+        if bytes.len() < BYTES {
+            return Err(CursorError::Malformed);
+        }
         match bytes.first() {
             Some(&VERSION) => {}
-            Some(&other) if other > VERSION => return Err(CursorError::Version(other)),
+            Some(&other) if other > VERSION && bytes.len() >= BYTES => return Err(CursorError::Version(other)),
             _ => return Err(CursorError::Malformed),
         }
         let bytes: [u8; BYTES] = bytes.try_into().map_err(|_| CursorError::Malformed)?;

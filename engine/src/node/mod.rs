@@ -122,6 +122,11 @@ pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node,
 }
 
 impl Node {
+    /// The id of the registration in force.
+    pub(crate) fn id(&self) -> Option<crate::id::NodeId> {
+        self.lease.borrow().as_ref().map(crate::run::Lease::node)
+    }
+
     /// Hands the node's runs back and ends within `patience`; what is not done by then is taken
     /// over by others when the lease ends.
     pub(crate) async fn drain(mut self, patience: Duration) {
@@ -135,7 +140,7 @@ impl Node {
             self.worker.abort();
         }
         self.tasks.shutdown().await;
-        let node = self.lease.borrow().as_ref().map(crate::run::Lease::node);
+        let node = self.id();
         if let (Ok(_), Some(node)) = (drained, node)
             && let Err(error) = self.host.store.leave(node).await
         {

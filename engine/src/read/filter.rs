@@ -8,17 +8,8 @@ use crate::event::Severity;
 use crate::id::RunId;
 
 /// The statuses of a command (A.2), as the view `command` derives them.
-pub const STATUSES: &[&str] = &[
-    "QUEUED",
-    "RUNNING",
-    "WAITING",
-    "POLLING",
-    "HUMAN_REQUIRED",
-    "CANCELLING",
-    "SUCCEEDED",
-    "FAILED",
-    "CANCELLED",
-];
+pub const STATUSES: &[&str] =
+    &["QUEUED", "RUNNING", "WAITING", "POLLING", "HUMAN_REQUIRED", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED"];
 
 const GATE_STATES: &[&str] = &["open", "approved", "rejected", "completed", "expired", "cancelled"];
 

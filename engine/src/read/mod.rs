@@ -17,9 +17,7 @@ pub use event::{EventFacts, EventPage, EventView};
 pub use filter::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, GateFilter, STATUSES};
 pub use health::Dependency;
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageError, Paged};
-pub use view::{
-    ActionView, ArtifactView, CommandView, GateView, Lifecycle, Links, StepState, StepView,
-};
+pub use view::{ActionView, ArtifactView, CommandView, GateView, Lifecycle, Links, StepState, StepView};
 
 use crate::access::{Denied, Principal, Scope};
 use crate::artifact::ArtifactError;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{ActionId, ArtifactId, GateId, IntentId, RunId};
+use crate::id::{ActionId, ArtifactId, GateId, IntentId, NodeId, RunId};
 
 /// Where a command's resources are, as paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +98,8 @@ pub struct CommandView {
     pub ended_at: Option<DateTime<Utc>>,
     /// How often it was taken up: grows with each lease.
     pub epoch: Option<i32>,
+    /// The node that carries it now.
+    pub node: Option<NodeId>,
     /// Grows with each change, until it has ended.
     pub version: Option<i32>,
     /// The history of its status, oldest first; empty in lists.
@@ -289,7 +291,8 @@ mod tests {
     #[test]
     fn the_links_are_named_as_the_contract_names_them() {
         let links = serde_json::to_value(Links::of(RunId(uuid::Uuid::nil()))).unwrap();
-        let names: Vec<_> = links.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut names: Vec<_> = links.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
         assert_eq!(names, ["cancel", "self", "stream"]);
     }
 }

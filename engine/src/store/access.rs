@@ -20,11 +20,9 @@ impl Store {
 
     /// The newest tokens of a client; of every client for `*`.
     pub(crate) async fn tokens(&self, client: &str, most: i64) -> Result<Vec<TokenRow>, StoreError> {
-        let sql = format!(
-            "select {COLUMNS} from fermata.token where $1 = '*' or client_id = $1 order by id desc limit $2"
-        );
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(client).bind(most).fetch_all(&self.direct).await?;
+        let sql =
+            format!("select {COLUMNS} from fermata.token where $1 = '*' or client_id = $1 order by id desc limit $2");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(client).bind(most).fetch_all(&self.direct).await?;
         rows.iter().map(|row| Ok(token_row(row)?)).collect()
     }
 
@@ -61,7 +59,12 @@ impl Store {
     }
 
     /// Bounds the old token's life and inserts the new one, both or neither.
-    pub(crate) async fn rotate_token(&self, old: TokenId, until: DateTime<Utc>, new: &TokenRow) -> Result<bool, StoreError> {
+    pub(crate) async fn rotate_token(
+        &self,
+        old: TokenId,
+        until: DateTime<Utc>,
+        new: &TokenRow,
+    ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "with old as (
                  update fermata.token set expires_at = least(expires_at, $2)

@@ -38,6 +38,8 @@ pub async fn migrate(url: &str) -> Result<i64, StoreError> {
     connection.execute(ROLES).await.map_err(|error| {
         StoreError::Schema(format!("the login may not make the roles fermata_writer and fermata_reader: {error}"))
     })?;
+    // A login that is called like the schema would otherwise look for the ledger of migrations in it.
+    connection.execute("set search_path = public").await?;
     MIGRATOR.run(&mut connection).await.map_err(|error| StoreError::Schema(error.to_string()))?;
     connection.close().await?;
     Ok(newest())
@@ -52,7 +54,7 @@ impl Store {
     /// Refuses a schema that is not the one of this program.
     pub(crate) async fn check_schema(&self) -> Result<(), StoreError> {
         let mut owner = self.dedicated(Role::Owner).await?;
-        let found: Option<i64> = sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+        let found: Option<i64> = sqlx::query_scalar("select max(version) from public._sqlx_migrations where success")
             .fetch_one(&mut owner)
             .await
             .map_err(|_| StoreError::Schema("there is none yet".into()))?;

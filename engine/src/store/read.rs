@@ -56,12 +56,7 @@ impl Store {
         }
     }
 
-    pub(crate) async fn command(
-        &self,
-        client: &str,
-        id: RunId,
-        most: i64,
-    ) -> Result<Option<CommandView>, StoreError> {
+    pub(crate) async fn command(&self, client: &str, id: RunId, most: i64) -> Result<Option<CommandView>, StoreError> {
         self.snapshot(client, move |on| {
             Box::pin(async move {
                 let Some(found) = query::command(id).build().fetch_optional(&mut *on).await? else { return Ok(None) };
@@ -160,9 +155,9 @@ impl Store {
 
     pub(crate) async fn gate(&self, client: &str, id: GateId) -> Result<Option<GateView>, StoreError> {
         self.snapshot(client, move |on| {
-            Box::pin(async move {
-                query::gate(id).build().fetch_optional(on).await?.as_ref().map(row::gate).transpose()
-            })
+            Box::pin(
+                async move { query::gate(id).build().fetch_optional(on).await?.as_ref().map(row::gate).transpose() },
+            )
         })
         .await
     }

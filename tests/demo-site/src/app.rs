@@ -37,6 +37,7 @@ impl App {
         // site would still do it.
         let applying = tokio::spawn(Arc::clone(self).carry_out(request, conduct));
         let outcome = applying.await.map_err(|_| Problem::Broken)?;
+        clock::pause(conduct.hold_answer).await;
         if conduct.drop_answer {
             cord.cut(lane);
             return Err(Problem::Cut);

@@ -30,9 +30,11 @@ pub(crate) struct Mode {
     pub(crate) status: u16,
     /// Apply, then close the connection without an answer (see `connection.rs`).
     pub(crate) drop_answer: bool,
+    /// Apply, then hold the answer back for this long.
+    pub(crate) hold_answer_ms: u64,
     /// What is applied meanwhile is invisible on every read surface for this long.
     pub(crate) hide_ms: u64,
-    /// `fail`, `drop_answer` and `delay_ms` are off after this many mutating requests.
+    /// `fail`, `drop_answer`, `delay_ms` and `hold_answer_ms` are off after this many mutating requests.
     pub(crate) times: Option<u32>,
     /// The kinds of effect that the mode applies to; none named means all.
     pub(crate) only: Option<BTreeSet<Kind>>,
@@ -47,6 +49,7 @@ impl Default for Mode {
             fail: Fail::None,
             status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
             drop_answer: false,
+            hold_answer_ms: 0,
             hide_ms: 0,
             times: None,
             only: None,
@@ -60,8 +63,8 @@ impl Mode {
         if self.hide_ms > HIDE_FOR_EVER_MS {
             return Err(format!("`hide_ms` is at most {HIDE_FOR_EVER_MS}"));
         }
-        if self.delay_ms > MAX_DELAY_MS {
-            return Err(format!("`delay_ms` is at most {MAX_DELAY_MS}"));
+        if self.delay_ms > MAX_DELAY_MS || self.hold_answer_ms > MAX_DELAY_MS {
+            return Err(format!("`delay_ms` and `hold_answer_ms` are at most {MAX_DELAY_MS}"));
         }
         if !(400..=599).contains(&self.status) {
             return Err("`status` is between 400 and 599".to_owned());
@@ -87,7 +90,10 @@ impl Mode {
             return conduct;
         }
         conduct.hide_ms = self.hide_ms;
-        let misbehaves = self.fail != Fail::None || self.drop_answer || self.delay_ms > 0;
+        let misbehaves = self.fail != Fail::None
+            || self.drop_answer
+            || self.delay_ms > 0
+            || self.hold_answer_ms > 0;
         if !misbehaves || self.times == Some(0) {
             return conduct;
         }
@@ -97,6 +103,7 @@ impl Mode {
         conduct.status =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         conduct.drop_answer = self.drop_answer;
+        conduct.hold_answer = Duration::from_millis(self.hold_answer_ms);
         conduct
     }
 }
@@ -136,6 +143,8 @@ pub(crate) struct Conduct {
     pub(crate) status: StatusCode,
     /// Whether to close the connection instead of answering.
     pub(crate) drop_answer: bool,
+    /// How long to hold the answer back once the effect is applied.
+    pub(crate) hold_answer: Duration,
     /// How long the effect stays invisible.
     pub(crate) hide_ms: u64,
 }
@@ -148,6 +157,7 @@ impl Conduct {
             fail: Fail::None,
             status: StatusCode::SERVICE_UNAVAILABLE,
             drop_answer: false,
+            hold_answer: Duration::ZERO,
             hide_ms: 0,
         }
     }

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::event::{Cursor, Severity};
-use crate::id::{ActionId, ArtifactId, IntentId, RunId};
+use crate::id::{ActionId, ArtifactId, IntentId, NodeId, RunId};
 use crate::read::{
     ActionView, ArtifactView, CommandView, EventFacts, EventView, GateView, Lifecycle, Links, StepState, StepView,
 };
@@ -42,6 +42,7 @@ pub(super) fn command(row: &PgRow) -> Answer<CommandView> {
         created_at: row.try_get("created_at")?,
         ended_at: row.try_get("ended_at")?,
         epoch: row.try_get("epoch")?,
+        node: row.try_get::<Option<Uuid>, _>("node")?.map(NodeId),
         version: row.try_get("seq")?,
         lifecycle: Vec::new(),
         links: Links::of(id),

@@ -97,10 +97,10 @@ impl Names<'_> {
             ),
             "effect" if may.effect && place.dotted() == "effect.key" => {}
             "effect" => {
-                self.refuse(pointer, place, "only `effect.key`, and only in an effect's look, prepare and call")
+                self.refuse(pointer, place, "only `effect.key`, and only in an effect's look, prepare and call");
             }
             "targets" => {
-                self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters")
+                self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters");
             }
             _ => self.refuse(pointer, place, "begin with inputs, steps, run, env or effect"),
         }

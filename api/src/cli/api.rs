@@ -1,0 +1,216 @@
+//! The API as the command line calls it: finds it, speaks to it, and turns its refusals into exit
+//! codes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use serde_json::Value;
+
+use crate::error::ProblemBody;
+use crate::process::{Exit, READY_FILE, Ready, Trouble};
+
+/// How long an answer may take; longer than any limit of the API.
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+
+/// Where the API is and who asks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where the API is")]
+pub struct ApiArgs {
+    /// Address of the API; that of the running `dev` when left out
+    #[arg(long, value_name = "URL", env = "FERMATA_URL")]
+    url: Option<String>,
+    /// File that holds the token; FERMATA_TOKEN may hold the token itself
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Data folder of the `dev` to speak to
+    #[arg(long, value_name = "DIR", env = "FERMATA_DATA_DIR", default_value = ".fermata")]
+    data_dir: PathBuf,
+}
+
+impl ApiArgs {
+    /// Whether something names an API: a flag, the environment, or a running `dev`.
+    pub(super) fn is_there(&self) -> bool {
+        self.url.is_some() || self.data_dir.join(READY_FILE).is_file()
+    }
+}
+
+/// The API, ready to be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    base: String,
+    token: String,
+    client: Client,
+}
+
+impl Api {
+    /// Finds address and token.
+    pub(super) fn find(args: &ApiArgs) -> Result<Self, Trouble> {
+        let ready_file = args.data_dir.join(READY_FILE);
+        let ready = Ready::read(&ready_file).map_err(|error| Trouble::file("cannot read", &ready_file, &error))?;
+        let of_dev = ready.clone().and_then(|ready| ready.control);
+        // The token of `dev` goes to `dev` only.
+        let same = args.url.is_none() || args.url == of_dev;
+        let Some(base) = args.url.clone().or(of_dev) else {
+            return Err(Trouble::new(Exit::Unreachable, "no API to speak to")
+                .why(format!("neither --url nor FERMATA_URL is set, and no `fermata dev` runs on {}", args.data_dir.display()))
+                .remedy("start `fermata dev` in another terminal, or name the API with --url"));
+        };
+        let inherited = std::env::var("FERMATA_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = match (&args.token_file, inherited) {
+            (Some(path), _) => read_token(path)?,
+            (None, Some(token)) => token,
+            (None, None) => match ready.and_then(|ready| ready.token_file).filter(|_| same) {
+                Some(path) => read_token(&path)?,
+                None => {
+                    return Err(Trouble::new(Exit::Auth, "no token to speak with")
+                        .remedy("give --token-file FILE, or set FERMATA_TOKEN; `fermata token create` makes one"));
+                }
+            },
+        };
+        Self::at(&base, token)
+    }
+
+    /// The API at this address, with this token.
+    pub(super) fn at(base: &str, token: String) -> Result<Self, Trouble> {
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { client: client(&base)?, base, token })
+    }
+
+    /// Where it is.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Reads something.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Trouble> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// Asks for something to be done.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Asks for something to go.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Trouble> {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Trouble> {
+        let answer = request.send().await.map_err(|error| unreachable(&self.base, &error))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| unreachable(&self.base, &error))?;
+        if status.is_success() {
+            return if body.is_empty() {
+                Ok(Value::Null)
+            } else {
+                serde_json::from_slice(&body).map_err(|error| {
+                    Trouble::failed(format!("{} does not answer as an API of Fermata does", self.base)).why(error.to_string())
+                })
+            };
+        }
+        Err(refused(status, &body))
+    }
+}
+
+/// A client for an address; a proxy of the environment is meant for the outside, not for this machine.
+pub(super) fn client(base: &str) -> Result<Client, Trouble> {
+    let url = Url::parse(base).map_err(|error| {
+        Trouble::new(Exit::Usage, format!("`{base}` is no URL")).why(error.to_string())
+    })?;
+    let here = matches!(url.host_str(), Some("localhost" | "[::1]")) || url.host_str().is_some_and(|host| host.starts_with("127."));
+    let builder = Client::builder().timeout(ANSWER_LIMIT);
+    let builder = if here { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| Trouble::failed("no HTTP client").why(error.to_string()))
+}
+
+fn read_token(path: &Path) -> Result<String, Trouble> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Trouble::new(Exit::Auth, format!("the token file {} cannot be read", path.display())).why(error.to_string())
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+/// The trouble of an address that does not answer.
+pub(super) fn unreachable(base: &str, error: &reqwest::Error) -> Trouble {
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        why = format!("{why}: {inner}");
+        cause = inner.source();
+    }
+    Trouble::new(Exit::Unreachable, format!("{base} does not answer"))
+        .why(why)
+        .remedy("check that it runs: `fermata dev`, or `fermata serve --role api`")
+        .code("unreachable")
+}
+
+/// A problem document as what, why, and what to try.
+fn refused(status: StatusCode, body: &[u8]) -> Trouble {
+    let Ok(problem) = serde_json::from_slice::<ProblemBody>(body) else {
+        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+        return Trouble::new(exit_of(status, ""), format!("the API answered {status}")).why(text);
+    };
+    let mut why = problem.detail.clone();
+    for error in &problem.errors {
+        let line = format!("{}: {}", error.pointer, error.message);
+        if !why.contains(&error.message) {
+            why = format!("{why}\n{line}");
+        }
+    }
+    let again = problem.retry_after_s.map(|secs| format!("again in {secs} s; ")).unwrap_or_default();
+    Trouble::new(exit_of(status, &problem.code), problem.title)
+        .why(why)
+        .remedy(format!("{again}fermata explain {}", problem.code))
+        .code(problem.code)
+}
+
+fn exit_of(status: StatusCode, code: &str) -> Exit {
+    if ["policy", "budget", "kill_switch"].iter().any(|word| code.starts_with(word)) {
+        return Exit::Blocked;
+    }
+    match status.as_u16() {
+        401 | 403 => Exit::Auth,
+        404 | 410 => Exit::NotFound,
+        409 => Exit::Conflict,
+        408 | 429 | 502..=504 => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_becomes_what_why_and_what_to_try() {
+        let body = json!({"type": "/problems/not-found", "title": "There is no such thing", "status": 404,
+            "detail": "no such command", "instance": "/v1/commands/x", "code": "not_found", "requestId": "r"});
+        let trouble = refused(StatusCode::NOT_FOUND, body.to_string().as_bytes());
+        assert_eq!(trouble.exit(), Exit::NotFound);
+        assert!(trouble.to_string().contains("try: fermata explain not_found"), "{trouble}");
+    }
+
+    #[test]
+    fn each_refusal_has_its_exit_code() {
+        for (status, code, exit) in [
+            (400, "validation", Exit::Failed),
+            (401, "token_unknown", Exit::Auth),
+            (403, "kill_switch_on", Exit::Blocked),
+            (409, "conflict", Exit::Conflict),
+            (410, "cursor_expired", Exit::NotFound),
+            (503, "busy", Exit::Unreachable),
+        ] {
+            assert_eq!(exit_of(StatusCode::from_u16(status).unwrap(), code), exit, "{status} {code}");
+        }
+    }
+}

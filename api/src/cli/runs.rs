@@ -1,0 +1,185 @@
+//! `fermata runs`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::api::{Api, ApiArgs};
+use super::{Output, field, table};
+use crate::process::{Exit, Trouble};
+
+/// What can be done with commands and their runs.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List commands, newest first.
+    #[command(after_help = "Examples:\n  fermata runs list\n  fermata runs list --state RUNNING,WAITING --limit 200")]
+    List(ListArgs),
+    /// Show a command with its steps and actions.
+    #[command(after_help = "Example:\n  fermata runs show 0190… --json")]
+    Show(OneArgs),
+    /// Cancel a command: at once when it has not started, at its next checkpoint otherwise.
+    #[command(after_help = "Example:\n  fermata runs cancel 0190… --reason 'wrong caption'")]
+    Cancel(CancelArgs),
+    /// Let a command go on that waits for the end of a takeover.
+    #[command(after_help = "Example:\n  fermata runs resume 0190… --comment 'logged in by hand'")]
+    Resume(ResumeArgs),
+}
+
+/// Which commands.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Statuses, with commas between
+    #[arg(long, value_name = "STATES")]
+    state: Option<String>,
+    /// The command type, such as flow.run
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
+    /// How many at most, 1 to 200
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: u32,
+    /// `next_cursor` of the page before
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Which command.
+#[derive(Debug, Args)]
+pub struct OneArgs {
+    /// The command
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Which command, and why.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// For the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    one: OneArgs,
+}
+
+/// Which command, and what the person says.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// For the record
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    /// What the run gets to see, as JSON
+    #[arg(long, value_name = "JSON", value_parser = json_value)]
+    outputs: Option<Value>,
+    #[command(flatten)]
+    one: OneArgs,
+}
+
+pub(super) fn json_value(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(command: RunsCommand, out: Output) -> Result<Exit, Trouble> {
+    match command {
+        RunsCommand::List(args) => list(args, out).await,
+        RunsCommand::Show(args) => show(args, out).await,
+        RunsCommand::Cancel(args) => {
+            let body = present([("reason", args.reason.map(Value::from))]);
+            moved(args.one, "cancel", body, out).await
+        }
+        RunsCommand::Resume(args) => {
+            let body = present([("comment", args.comment.map(Value::from)), ("outputs", args.outputs)]);
+            moved(args.one, "resume", body, out).await
+        }
+    }
+}
+
+/// An object of what was given.
+pub(super) fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<_, _>>())
+}
+
+/// A query of what was given. Values are escaped by `Url`.
+pub(super) fn query(path: &str, fields: &[(&str, Option<String>)]) -> String {
+    let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    match reqwest::Url::parse_with_params("http://x", given) {
+        Ok(url) => format!("{path}?{}", url.query().unwrap_or_default()),
+        Err(_) => path.to_owned(),
+    }
+}
+
+async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
+    let api = Api::find(&args.api)?;
+    let fields = [
+        ("state", args.state),
+        ("type", args.r#type),
+        ("limit", Some(args.limit.to_string())),
+        ("after", args.after),
+    ];
+    let page = api.get(&query("/v1/commands", &fields)).await?;
+    out.print(&page, || {
+        let row = |it: &Value| ["command_id", "status", "type", "client_id", "created_at"].map(|name| field(it, name)).to_vec();
+        let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
+        let more = page["next_cursor"].as_str().map(|cursor| format!("\nmore: --after {cursor}")).unwrap_or_default();
+        table(&["command", "status", "type", "client", "accepted"], &rows) + &more
+    });
+    Ok(Exit::Done)
+}
+
+async fn show(args: OneArgs, out: Output) -> Result<Exit, Trouble> {
+    let api = Api::find(&args.api)?;
+    let mut command = api.get(&format!("/v1/commands/{}", args.id)).await?;
+    let steps = api.get(&format!("/v1/commands/{}/steps?limit=200", args.id)).await?;
+    let actions = api.get(&format!("/v1/commands/{}/actions", args.id)).await?;
+    command["steps"] = steps["items"].clone();
+    command["actions"] = actions["items"].clone();
+    out.print(&command, || text(&command));
+    Ok(Exit::Done)
+}
+
+fn text(command: &Value) -> String {
+    let mut lines: Vec<String> = ["command_id", "type", "client_id", "status", "wait_reason", "created_at", "ended_at"]
+        .iter()
+        .filter(|name| !command[**name].is_null())
+        .map(|name| format!("{name:<12} {}", field(command, name)))
+        .collect();
+    for (name, value) in [("result", &command["result"]), ("error", &command["error"])] {
+        if !value.is_null() {
+            lines.push(format!("{name:<12} {value}"));
+        }
+    }
+    let rows = |list: &str, names: &[&str]| -> Vec<Vec<String>> {
+        let items = command[list].as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().map(|it| names.iter().map(|name| field(it, name)).collect()).collect()
+    };
+    let steps = rows("steps", &["key", "kind", "state", "attempt", "duration_ms", "epoch"]);
+    if !steps.is_empty() {
+        lines.push(format!("\n{}", table(&["step", "kind", "state", "attempt", "ms", "epoch"], &steps)));
+    }
+    let actions = rows("actions", &["action_id", "action_type", "state", "effect", "looks", "resends"]);
+    if !actions.is_empty() {
+        lines.push(format!("\n{}", table(&["action", "type", "state", "effect", "looks", "resends"], &actions)));
+    }
+    lines.join("\n")
+}
+
+async fn moved(one: OneArgs, verb: &str, body: Value, out: Output) -> Result<Exit, Trouble> {
+    let api = Api::find(&one.api)?;
+    let moved = api.post(&format!("/v1/commands/{}/{verb}", one.id), &body).await?;
+    out.print(&moved, || format!("{}  {}", field(&moved, "command_id"), field(&moved, "status")));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_holds_what_was_given_and_escapes_it() {
+        let fields = [("a", Some("x&y".to_owned())), ("b", None)];
+        assert_eq!(query("/p", &fields), "/p?a=x%26y");
+        assert_eq!(present([("a", Some(json!(1))), ("b", None)]), json!({"a": 1}));
+    }
+}

@@ -1,0 +1,82 @@
+//! `fermata serve`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, Role, Sources};
+use crate::process::{Exit, ServeOptions, Trouble, serve};
+
+const EXAMPLES: &str = "\
+Examples:
+  fermata serve                              the roles of FERMATA_ROLES (all of them by default)
+  fermata serve --role api                   one role; start as many nodes as you like
+  fermata serve --role worker --probes 0.0.0.0:9090
+
+Settings come from the environment; `fermata config check` lists all that is wrong with them, and
+.env.example explains each. The schema must be current: run `fermata migrate` first.";
+
+/// Flags of `fermata serve`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// What this process does: api, worker, browser, with commas between
+    #[arg(long, value_delimiter = ',', value_parser = role, value_name = "ROLES")]
+    role: Vec<Role>,
+    /// A name for this process in the ready file
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// A site that flows may name `${env.NAME}`; may be given several times
+    #[arg(long, value_parser = site, value_name = "NAME=URL")]
+    site: Vec<(String, String)>,
+    /// Written once everything answers
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Where the browser role listens for workers
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    webdriver_listen: SocketAddr,
+    /// Where a process without the API answers /health, /ready and /metrics
+    #[arg(long, value_name = "ADDR")]
+    probes: Option<SocketAddr>,
+    /// Started by `dev`: Ctrl-C is for the parent
+    #[arg(long, hide = true)]
+    under_dev: bool,
+}
+
+fn role(word: &str) -> Result<Role, String> {
+    Role::named(word).ok_or_else(|| format!("known are {}", Role::SERVED.join(", ")))
+}
+
+fn site(word: &str) -> Result<(String, String), String> {
+    let (name, url) = word.split_once('=').ok_or("write NAME=URL")?;
+    if name.is_empty() || !(url.starts_with("http://") || url.starts_with("https://")) {
+        return Err("write NAME=URL, with a URL of http or https".to_owned());
+    }
+    Ok((name.to_owned(), url.to_owned()))
+}
+
+pub(super) async fn run(args: ServeArgs) -> Result<Exit, Trouble> {
+    let config = Config::load(&args.role, &Sources::of_process([]))?;
+    let options = ServeOptions {
+        node: args.node,
+        sites: args.site.into_iter().collect::<BTreeMap<_, _>>(),
+        ready_file: args.ready_file,
+        webdriver_listen: args.webdriver_listen,
+        probes: args.probes,
+        ignore_interrupt: args.under_dev,
+    };
+    serve(config, options).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_a_name_and_a_web_address() {
+        assert_eq!(site("a=http://b"), Ok(("a".into(), "http://b".into())));
+        assert!(site("a").is_err() && site("=http://b").is_err() && site("a=ftp://b").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! One process with its roles: `fermata serve`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fermata_engine::artifact::Artifacts;
+use fermata_engine::clock::Clock;
+use fermata_engine::{Engine, EngineOptions, NodeOptions};
+use fermata_workflows::browser::{BrowserLane, BrowserOptions};
+use fermata_workflows::{Installation, registry};
+use nix::unistd::geteuid;
+use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::listeners::Bound;
+use super::signals::Signals;
+use super::{Exit, Ready, ReadyNode, Trouble};
+use crate::app::{AppOptions, AppState, app};
+use crate::config::{Config, HostPattern, Role};
+use crate::supervisor::{Supervisor, SupervisorOptions};
+use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
+
+/// Where folders of root lie that browsers can reach (see `postgres/folder.rs`).
+const ROOT_FOLDERS: &str = "/var/lib/fermata";
+/// How long answers under way may take when the process ends.
+const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is not configuration: where this process stands among others.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Its name among its siblings.
+    pub node: Option<String>,
+    /// Addresses of sites by name; flows name them `${env.<name>}`.
+    pub sites: BTreeMap<String, String>,
+    /// Written once everything answers.
+    pub ready_file: Option<PathBuf>,
+    /// Where the browser role listens.
+    pub webdriver_listen: SocketAddr,
+    /// Where a process without the API answers `/health`, `/ready` and `/metrics`.
+    pub probes: Option<SocketAddr>,
+    /// Ctrl-C is for the parent.
+    pub ignore_interrupt: bool,
+}
+
+/// What runs in this process.
+struct Running {
+    engine: Engine,
+    supervisor: Option<Supervisor>,
+    work_dir: PathBuf,
+    stopping: CancellationToken,
+    tasks: JoinSet<()>,
+    ready: Ready,
+}
+
+/// Runs the roles of the configuration until a signal, then drains.
+pub async fn serve(config: Config, options: ServeOptions) -> Result<Exit, Trouble> {
+    let mut signals = Signals::take(options.ignore_interrupt)?;
+    let role = role_names(&config);
+    let origin = LogOrigin { service: "fermata".to_owned(), role: role.clone() };
+    init_logs(config.log_format, &config.log_filter, origin).map_err(|error| Trouble::failed(error.to_string()))?;
+    let running = tokio::select! {
+        started = Box::pin(start(&config, &options)) => started?,
+        () = signals.next() => return Ok(Exit::Done),
+    };
+    if let Some(path) = &options.ready_file {
+        running.ready.write(path).map_err(|error| Trouble::file("cannot write", path, &error))?;
+    }
+    tracing::info!(node.role = role, "serving as {role}");
+    signals.next().await;
+    tracing::info!("draining for at most {} s", config.drain.as_secs());
+    tokio::select! {
+        () = Box::pin(drain(running, config.drain)) => Ok(Exit::Done),
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+fn role_names(config: &Config) -> String {
+    config.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(",")
+}
+
+async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Trouble> {
+    let has = |role| config.roles.contains(&role);
+    let clock = Clock::system();
+    let recorder = install_metrics().map_err(|error| Trouble::failed("no metrics").why(error.to_string()))?;
+    // Addresses first: what is taken should be said before anything is started.
+    let control = bind(has(Role::Api), config.listen_control, "LISTEN_CONTROL").await?;
+    let telemetry = bind(has(Role::Api), config.listen_telemetry, "LISTEN_TELEMETRY").await?;
+    let probes = match options.probes {
+        Some(address) => Some(Bound::to(address, "--probes").await?),
+        None => None,
+    };
+    let work_dir = browser_dir(&config.data_dir);
+    let configured = config.webdriver_url.as_ref().map(|url| url.expose().to_owned());
+    let supervisor = if has(Role::Browser) && configured.is_none() {
+        Some(supervise(config, options, &clock, &work_dir).await?)
+    } else {
+        None
+    };
+    let endpoint = configured.or_else(|| supervisor.as_ref().map(Supervisor::endpoint));
+    let engine = open(config, options, &clock, endpoint).await?;
+    if has(Role::Worker) {
+        let role = role_names(config);
+        engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
+    }
+    let ready = Ready {
+        control: control.as_ref().map(|bound| bound.url("http")),
+        telemetry: telemetry.as_ref().map(|bound| bound.url("ws")),
+        webdriver: supervisor.as_ref().map(Supervisor::endpoint),
+        pid: std::process::id(),
+        nodes: vec![ReadyNode {
+            node: options.node.clone().unwrap_or_else(|| role_names(config)),
+            role: role_names(config),
+            pid: std::process::id(),
+            probes: probes.as_ref().map(|bound| bound.url("http")),
+        }],
+        ..Ready::default()
+    };
+    let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let state = state(config, &engine, recorder);
+    for bound in [control, telemetry].into_iter().flatten() {
+        bound.serve(app(state.clone()), &stopping, &mut tasks);
+    }
+    if let Some(bound) = probes {
+        let (routes, _) = crate::rest::probes().split_for_parts();
+        bound.serve(routes.with_state(state), &stopping, &mut tasks);
+    }
+    Ok(Running { engine, supervisor, work_dir, stopping, tasks, ready })
+}
+
+async fn bind(wanted: bool, address: SocketAddr, key: &str) -> Result<Option<Bound>, Trouble> {
+    if wanted { Bound::to(address, key).await.map(Some) } else { Ok(None) }
+}
+
+async fn supervise(
+    config: &Config,
+    options: &ServeOptions,
+    clock: &Clock,
+    work_dir: &Path,
+) -> Result<Supervisor, Trouble> {
+    let mut wanted = SupervisorOptions::new(work_dir.to_owned());
+    wanted.listen = options.webdriver_listen;
+    wanted.max_sessions = config.max_sessions;
+    wanted.clock = clock.clone();
+    Ok(Supervisor::start(wanted).await?)
+}
+
+/// The folder for profiles. Root's browsers run as another user, who must be able to get there.
+fn browser_dir(data_dir: &Path) -> PathBuf {
+    if !geteuid().is_root() {
+        return data_dir.join("browser");
+    }
+    let whole = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let hash = hex::encode(Sha256::digest(whole.as_os_str().as_encoded_bytes()));
+    Path::new(ROOT_FOLDERS).join(format!("browser-{}", &hash[..16]))
+}
+
+async fn open(
+    config: &Config,
+    options: &ServeOptions,
+    clock: &Clock,
+    endpoint: Option<String>,
+) -> Result<Engine, Trouble> {
+    let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
+    let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
+    installation.sites.clone_from(&options.sites);
+    installation.allow_hosts = config.allow_private_hosts.iter().map(HostPattern::to_string).collect();
+    installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
+    let registry = registry(installation).map_err(|error| unfit(&error))?;
+    let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
+    let mut wanted = EngineOptions::new(url, Artifacts::new(&config.artifacts_dir), registry);
+    // A process that only keeps browsers needs the database for its clock alone.
+    let busy = config.roles.iter().any(|role| *role != Role::Browser);
+    wanted.max_connections = if busy { config.db_max_connections } else { 1 };
+    wanted.writer_connections = if busy { usize::try_from(config.writer_connections).unwrap_or(1) } else { 1 };
+    wanted.allow_unsafe_durability = config.allow_unsafe_durability;
+    wanted.call_skew = config.call_skew;
+    wanted.clock = clock.clone();
+    Ok(Engine::open(wanted).await?)
+}
+
+fn state(config: &Config, engine: &Engine, recorder: PrometheusHandle) -> AppState {
+    let options = AppOptions {
+        max_body_bytes: config.max_body_bytes,
+        request_timeout: config.request_timeout,
+        probes_require_auth: config.probes_require_auth,
+        public_base_url: config.public_base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    let mut state = AppState::new(engine.clone(), options);
+    state.config_report = Arc::new(serde_json::to_value(&config.report).unwrap_or_default());
+    state.flow_schema = Arc::new(fermata_workflows::flow::schema());
+    state.metrics = Arc::new(move || {
+        let page = render_metrics(&recorder);
+        Box::pin(async move { page })
+    });
+    state
+}
+
+/// Takes no more requests, hands the runs back, and only then ends the browsers that they use.
+async fn drain(running: Running, patience: Duration) {
+    let Running { engine, supervisor, work_dir, stopping, mut tasks, .. } = running;
+    stopping.cancel();
+    let answered = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience.min(ANSWERS_LIMIT), answered).await.is_err() {
+        tasks.shutdown().await;
+    }
+    engine.close(patience).await;
+    if let Some(supervisor) = supervisor {
+        supervisor.stop().await;
+        if work_dir.starts_with(ROOT_FOLDERS) {
+            // Nothing in it is worth keeping, and nobody would look for it there.
+            drop(std::fs::remove_dir_all(&work_dir));
+        }
+    }
+    tracing::info!("drained");
+}

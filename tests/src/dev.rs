@@ -1,0 +1,215 @@
+//! A whole `fermata dev` of its own: real processes, real Postgres, real browser, real demo site.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+
+use crate::eventually;
+
+/// Names the program; `make test` builds it and sets this.
+const PROGRAM: &str = "FERMATA_BIN";
+
+/// What `dev` writes when everything answers (contract, section 2).
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    /// Where the API is.
+    pub control: String,
+    /// Where the demo site is.
+    pub demo_site: String,
+    /// The private Postgres.
+    pub database_url: String,
+    /// The file that holds a token with every scope.
+    pub token_file: PathBuf,
+    /// The processes that hold leases or serve.
+    pub nodes: Vec<NodeEntry>,
+}
+
+/// One process of the group.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeEntry {
+    /// Its node id or name.
+    pub node: String,
+    /// `api`, `worker`, `browser`, ...
+    pub role: String,
+    /// Its process.
+    pub pid: i32,
+}
+
+/// A running `fermata dev`; stopped and forgotten when dropped.
+#[derive(Debug)]
+pub struct Dev {
+    process: Child,
+    folder: PathBuf,
+    /// What it said when it was ready.
+    pub ready: Ready,
+    token: String,
+    http: reqwest::Client,
+}
+
+#[expect(clippy::expect_used, reason = "a harness fails its test by panicking")]
+impl Dev {
+    /// Starts everything on free ports in a folder of its own.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start() -> Self {
+        let program = std::env::var(PROGRAM).expect("FERMATA_BIN names the program: run `make test`");
+        let name = format!("fermata-dev-{}-{:x}", std::process::id(), rand_part());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let ready_file = folder.join("ready.json");
+        let log = std::fs::File::create(folder.join("dev.log")).expect("the log can be made");
+        let mut process = Command::new(program)
+            .args(["dev", "--control", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--demo-site", "127.0.0.1:0"])
+            .arg("--data-dir")
+            .arg(folder.join("data"))
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle can be cloned"))
+            .stderr(log)
+            .env_remove("DATABASE_URL")
+            .spawn()
+            .expect("the program starts");
+        let ready: Ready = eventually("dev is ready", || {
+            let ended = process.try_wait().expect("the process can be asked");
+            assert!(ended.is_none(), "dev ended with {ended:?}; see {}", folder.join("dev.log").display());
+            let text = std::fs::read_to_string(&ready_file).ok();
+            async move { text.and_then(|text| serde_json::from_str(&text).ok()) }
+        })
+        .await;
+        let token = std::fs::read_to_string(&ready.token_file).expect("the token can be read").trim().to_owned();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client can be made");
+        Self { process, folder, ready, token, http }
+    }
+
+    /// Asks the API.
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.ready.control);
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await.expect("the API answers");
+        answer.json().await.expect("the API speaks JSON")
+    }
+
+    /// Tells the API; answers status and body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.ready.control);
+        let answer = self.http.post(url).bearer_auth(&self.token).json(body).send().await.expect("the API answers");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Submits a flow that is installed; answers the command's id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn flow(&self, name: &str, inputs: Value) -> String {
+        let body = json!({"type": "flow.run", "payload": {"workflow_name": name, "inputs": inputs}});
+        let (status, accepted) = self.post("/v1/commands", &body).await;
+        assert_eq!(status, 202, "{accepted}");
+        accepted["command_id"].as_str().expect("a command has an id").to_owned()
+    }
+
+    /// How the demo site misbehaves from now on.
+    ///
+    /// # Panics
+    /// When it does not take the mode.
+    pub async fn mode(&self, mode: Value) {
+        let url = format!("{}/_mode", self.ready.demo_site);
+        let answer = self.http.put(url).json(&mode).send().await.expect("the demo site answers");
+        assert!(answer.status().is_success(), "the demo site refuses {mode}");
+    }
+
+    /// How many effects of this kind have this reference, at the platform.
+    ///
+    /// # Panics
+    /// When the demo site does not answer.
+    pub async fn applied(&self, reference: &str) -> usize {
+        let url = format!("{}/_ledger", self.ready.demo_site);
+        let ledger: Vec<Value> =
+            self.http.get(url).send().await.expect("the demo site answers").json().await.expect("the ledger is a list");
+        ledger.iter().filter(|entry| entry["reference"] == reference || entry["key"] == reference).count()
+    }
+
+    /// The command, once it has one of these statuses.
+    pub async fn reaches(&self, command: &str, statuses: &[&str]) -> Value {
+        eventually(&format!("command {command} becomes one of {statuses:?}"), || async {
+            let view = self.get(&format!("/v1/commands/{command}")).await;
+            statuses.iter().any(|status| view["status"] == **status).then_some(view)
+        })
+        .await
+    }
+
+    /// The command's newest action, once it is in this state.
+    pub async fn action(&self, command: &str, state: &str) -> Value {
+        eventually(&format!("an action of {command} is {state}"), || async {
+            let actions = self.get(&format!("/v1/commands/{command}/actions")).await;
+            actions["items"].as_array()?.iter().find(|action| action["state"] == state).cloned()
+        })
+        .await
+    }
+
+    /// The process that carries a run now.
+    ///
+    /// # Panics
+    /// When no worker of this group does.
+    pub async fn holder(&self, command: &str) -> i32 {
+        let view = self.get(&format!("/v1/commands/{command}")).await;
+        let node = view["node"].as_str().and_then(|node| node.parse::<uuid::Uuid>().ok()).expect("a worker holds the run");
+        let mut database = sqlx::PgConnection::connect(&self.ready.database_url).await.expect("the database answers");
+        sqlx::query_scalar("select pid from fermata.node where id = $1")
+            .bind(node)
+            .fetch_one(&mut database)
+            .await
+            .expect("the holder is a node of this group")
+    }
+
+    /// Sends a signal to a process, as the operating system would.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    pub fn signal(pid: i32, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "process {pid} takes {signal}");
+    }
+
+    /// Ends the group in good order; answers its exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop(&mut self) -> Option<i32> {
+        Self::signal(i32::try_from(self.process.id()).expect("a pid is small"), "TERM");
+        let process = &mut self.process;
+        eventually("dev ends", || {
+            let ended = process.try_wait().expect("the process can be asked");
+            async move { ended.map(|status| status.code()) }
+        })
+        .await
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            // In good order even when the test failed, so that nothing of it survives.
+            Self::signal(i32::try_from(self.process.id()).unwrap_or_default(), "TERM");
+            drop(self.process.wait());
+        }
+        if !std::thread::panicking() {
+            drop(std::fs::remove_dir_all(&self.folder));
+        }
+    }
+}
+
+fn rand_part() -> u64 {
+    let name = format!("{:?}", std::thread::current().id());
+    name.bytes().fold(14_695_981_039_346_656_037, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(1_099_511_628_211))
+}
