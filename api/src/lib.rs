@@ -4,10 +4,12 @@
 
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod openapi;
 pub mod postgres;
+pub mod process;
 pub mod rest;
 pub mod supervisor;
 pub mod telemetry;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use fermata_engine::clock::Clock;
 use fermata_engine::effect::{
     Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting,
 };
@@ -28,6 +29,8 @@ pub struct Promises {
     pub loses_call: bool,
     /// The second call is refused for good, whatever the first one did.
     pub refuses_second: bool,
+    /// The platform applies a call only this long after it was sent, whatever becomes of the caller.
+    pub applies_after_ms: u64,
     /// How long a call may take, in milliseconds.
     pub call_timeout_ms: u64,
 }
@@ -104,6 +107,17 @@ impl Effect for Post {
         }
         if first && self.promises.loses_call {
             return CallOutcome::Ambiguous(Failure::new("lost", "the call was lost"));
+        }
+        if self.promises.applies_after_ms > 0 {
+            let (ledger, key) = (self.ledger.clone(), permit.idempotency_key().to_owned());
+            let after = std::time::Duration::from_millis(self.promises.applies_after_ms);
+            // Sent is sent: a caller that goes away takes nothing back.
+            let applied = tokio::spawn(async move {
+                Clock::system().wait(after).await;
+                ledger.apply(&key);
+            });
+            drop(applied.await);
+            return CallOutcome::Done(receipt(&self.key));
         }
         let known = self.promises.honours_keys && self.ledger.count(permit.idempotency_key()) > 0;
         if !known {

@@ -145,6 +145,25 @@ async fn a_client_with_a_hundred_thousand_runs_does_not_starve_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_sent_again_after_a_lost_answer_is_replayed_and_changes_nothing() {
+    let db = TestDb::new().await;
+    let front = db.engine(registry()).await;
+    let run = db.submit(&front, "test.steps", json!({})).await;
+    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)").execute(&db.pool).await.unwrap();
+    for answer in [json!({}), json!({"1": {"outcome": "replayed"}})] {
+        let refused: Value = sqlx::query_scalar(
+            "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[0]::int2[], array[1], array[0], array[1], array[0],
+                array[null]::timestamptz[], array[null]::text[], array[null]::jsonb[], array[1], array['step'], array[1]::int2[],
+                array[0]::int2[], array[false], array[''], array['1']::jsonb[], array[null]::jsonb[], array[now()],
+                array[1], array['step.succeeded'], array[1]::int2[], array['{}']::jsonb[], null, null, null)")
+            .bind(run.0).fetch_one(&db.pool).await.unwrap();
+        assert_eq!(refused, answer);
+    }
+    assert_eq!(db.count("select count(*) from fermata.step").await, 1);
+    assert_eq!(db.count("select max(position) - count(*) from fermata.event").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_with_an_old_epoch_changes_nothing() {
     let db = TestDb::new().await;
     let front = db.engine(registry()).await;

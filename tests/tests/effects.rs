@@ -5,7 +5,7 @@ use std::time::Duration;
 use fermata_engine::access::Principal;
 use fermata_engine::run::Decision;
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::{Ledger, Post, Promises, TestDb};
+use fermata_tests::{Ledger, Post, Promises, TestDb, eventually};
 use serde_json::{Value, json};
 
 struct Publish(Ledger);
@@ -142,4 +142,26 @@ async fn a_refusal_of_a_resend_proves_nothing_about_the_first_call() {
 async fn migrating_twice_is_the_same_as_once() {
     let db = TestDb::new().await;
     fermata_engine::store::migrate(&db.url).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_lock_connection_alone_is_cut_makes_no_second_call_happen() {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    let lease = Duration::from_millis(900);
+    let registry = || Registry::new().with(Publish(ledger.clone()));
+    let first = db.worker(registry(), lease).await;
+    let promises = Promises { applies_after_ms: 2_500, call_timeout_ms: 4_000, conclusive: true, ..Promises::default() };
+    let run = db.submit(&first, "test.publish", json!({"key": "k", "promises": promises})).await;
+    eventually("the call is under way", || async { (ledger.calls() == 1).then_some(()) }).await;
+    let second = db.worker(registry(), lease).await;
+
+    sqlx::query("select pg_terminate_backend(l.pid) from pg_locks l join fermata.node n
+                 on (l.classid::int8 << 32 | l.objid::int8) = n.lock_key and l.locktype = 'advisory'
+                 where n.id = (select node from fermata.live)")
+        .execute(&sqlx::PgPool::connect(&db.url).await.unwrap()).await.unwrap();
+
+    let ended = db.ended(&second, run).await;
+    assert_eq!(ended.status, "SUCCEEDED", "{ended:?}");
+    assert!(ended.epoch > Some(1), "the run moved: {ended:?}");
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
 }

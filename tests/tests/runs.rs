@@ -104,6 +104,11 @@ impl Workflow for Programs {
             }
             "renew" if input.n < 3 => match context.continue_as_new(json!({"program": "renew", "n": input.n + 1})).await {},
             "renew" => Ok(json!(self.count(&context, "done").await?)),
+            "changed" => {
+                let name = if self.bodies.load(Ordering::SeqCst) == 0 { "old" } else { "new" };
+                self.count(&context, name).await?;
+                context.wait_signal::<Value>("go").await
+            }
             "panic" => panic!("poison"),
             "pure" => {
                 let (now, random, id) = (context.now().await?, context.random().await?, context.id().await?);
@@ -256,4 +261,36 @@ async fn events_of_a_run_have_dense_positions_and_end_with_its_status() {
     db.ended(&engine, run).await;
     assert_eq!(db.count("select max(position) - count(*) from fermata.event").await, 0);
     assert_eq!(db.count("select event - (select max(position) from fermata.event) from fermata.position").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_delivered_too_often_without_progress_is_parked_until_a_person_resumes_it() {
+    let (db, programs) = (TestDb::new().await, Programs::default());
+    let front = db.engine(programs.registry()).await;
+    let run = db.submit(&front, "test.program", json!({"program": "steps", "n": 1})).await;
+    sqlx::query("update fermata.live set deliveries = 5").execute(&db.pool).await.unwrap();
+    let worker = db.worker(programs.registry(), LEASE).await;
+    db.reaches(&worker, run, &["HUMAN_REQUIRED"]).await;
+    assert_eq!((programs.ran(), db.count("select count(*) from fermata.gate where reason = 'poison'").await), (0, 1));
+    worker.resume(&Principal::operator(), run, None, Value::Null).await.unwrap();
+    assert_eq!(db.ended(&worker, run).await.status, "SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_a_delivery_without_progress_and_not_a_failure() {
+    let (db, _, engine, run) = started(json!({"program": "panic"})).await;
+    let waits = db.reaches(&engine, run, &["WAITING", "FAILED"]).await;
+    assert_eq!(waits.wait_reason.as_deref(), Some("backoff"));
+    assert_eq!(db.count("select deliveries::int8 from fermata.live").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_does_not_agree_with_its_record_is_parked_and_shows_both() {
+    let (db, _, engine, run) = started(json!({"program": "changed"})).await;
+    db.reaches(&engine, run, &["WAITING"]).await;
+    let signal = NewSignal { id: None, name: "go".into(), payload: json!(1) };
+    engine.signal(&Principal::operator(), run, signal).await.unwrap();
+    db.reaches(&engine, run, &["HUMAN_REQUIRED"]).await;
+    let shown: Value = sqlx::query_scalar("select shown from fermata.gate").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(shown, json!({"mismatch": "skipped", "recorded": "old", "called": "new"}));
 }

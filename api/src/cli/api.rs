@@ -31,9 +31,9 @@ pub struct ApiArgs {
 }
 
 impl ApiArgs {
-    /// Whether something names an API: a flag, the environment, or a running `dev`.
-    pub(super) fn is_there(&self) -> bool {
-        self.url.is_some() || self.data_dir.join(READY_FILE).is_file()
+    /// Whether an API or a token is named by a flag or the environment.
+    pub(super) fn is_meant(&self) -> bool {
+        self.url.is_some() || self.token_file.is_some() || inherited_token().is_some()
     }
 }
 
@@ -58,8 +58,7 @@ impl Api {
                 .why(format!("neither --url nor FERMATA_URL is set, and no `fermata dev` runs on {}", args.data_dir.display()))
                 .remedy("start `fermata dev` in another terminal, or name the API with --url"));
         };
-        let inherited = std::env::var("FERMATA_TOKEN").ok().filter(|token| !token.is_empty());
-        let token = match (&args.token_file, inherited) {
+        let token = match (&args.token_file, inherited_token()) {
             (Some(path), _) => read_token(path)?,
             (None, Some(token)) => token,
             (None, None) => match ready.and_then(|ready| ready.token_file).filter(|_| same) {
@@ -118,6 +117,10 @@ impl Api {
         }
         Err(refused(status, &body))
     }
+}
+
+fn inherited_token() -> Option<String> {
+    std::env::var("FERMATA_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
 /// A client for an address; a proxy of the environment is meant for the outside, not for this machine.

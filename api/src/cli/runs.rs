@@ -1,7 +1,7 @@
 //! `fermata runs`.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::api::{Api, ApiArgs};
 use super::{Output, field, table};
@@ -123,7 +123,7 @@ async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
         let row = |it: &Value| ["command_id", "status", "type", "client_id", "created_at"].map(|name| field(it, name)).to_vec();
         let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
         let more = page["next_cursor"].as_str().map(|cursor| format!("\nmore: --after {cursor}")).unwrap_or_default();
-        table(&["command", "status", "type", "client", "accepted"], &rows) + &more
+        table(&["command", "status", "type", "client", "accepted"], &rows) + more.as_str()
     });
     Ok(Exit::Done)
 }
@@ -174,6 +174,8 @@ async fn moved(one: OneArgs, verb: &str, body: Value, out: Output) -> Result<Exi
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! `fermata token`: straight to the database where DATABASE_URL names one, over the API otherwise.
+//! `fermata token`: over the API where one is meant, straight to the database of DATABASE_URL otherwise.
 
 use std::time::Duration;
 
@@ -97,8 +97,8 @@ impl Desk {
     /// The database where one is named and no API is meant.
     async fn find(args: &ApiArgs) -> Result<Self, Trouble> {
         match configured_database()? {
-            Some(url) => Ok(Self::Database(small_engine(&url, &std::env::temp_dir()).await?)),
-            None => Ok(Self::Api(Api::find(args)?)),
+            Some(url) if !args.is_meant() => Ok(Self::Database(small_engine(&url, &std::env::temp_dir()).await?)),
+            _ => Ok(Self::Api(Api::find(args)?)),
         }
     }
 

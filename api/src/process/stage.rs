@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fermata_engine::clock::Clock;
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::keeper::{Keeper, News};

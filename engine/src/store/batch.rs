@@ -164,3 +164,55 @@ fn sorted_by_intent(mut rare: Vec<Value>) -> Option<Value> {
 fn intent_key(part: &Value) -> &str {
     part.get("intent_key").and_then(Value::as_str).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::document;
+    use crate::event::Severity;
+    use crate::id::RunId;
+    use crate::store::record::EventRow;
+
+    fn record(run: u128, kind: Kind, seq: i32, events: usize) -> Record {
+        let event = |n: usize| EventRow { kind: "e", severity: Severity::Info, data: document::raw(&[seq, n as i32]) };
+        Record {
+            run: RunId(Uuid::from_u128(run)), client: Arc::from("c"), kind, epoch: 1, seq, next: seq + 1, inbox: 0,
+            due: None, word: None, body: None, steps: Vec::new(), events: (0..events).map(event).collect(),
+            rare: Vec::new(), audits: Vec::new(), parent: None,
+        }
+    }
+
+    #[test]
+    fn only_consecutive_advances_of_one_run_fold() {
+        let first = record(1, Kind::Advance, 0, 1);
+        assert!(folds(&first, &record(1, Kind::Advance, 1, 1)));
+        assert!(!folds(&first, &record(2, Kind::Advance, 1, 1)));
+        assert!(!folds(&first, &record(1, Kind::Advance, 2, 1)));
+        assert!(!folds(&first, &record(1, Kind::Finish, 1, 1)));
+        assert!(!folds(&record(1, Kind::Suspend, 0, 1), &record(1, Kind::Advance, 1, 1)));
+    }
+
+    proptest! {
+        /// Whatever is folded, the columns hold every event once, in order, under one row change.
+        #[test]
+        fn folding_loses_nothing_and_keeps_the_order(counts in prop::collection::vec(0_usize..4, 1..20)) {
+            let mut records = counts.iter().zip(0..).map(|(count, seq)| record(1, Kind::Advance, seq, *count));
+            let mut folded = records.next().unwrap();
+            for later in records {
+                prop_assert!(folds(&folded, &later));
+                fold(&mut folded, later);
+            }
+            let columns = Columns::of(&[folded]);
+            prop_assert_eq!((&columns.seqs, &columns.nexts), (&vec![0], &vec![i32::try_from(counts.len()).unwrap()]));
+            let seen: Vec<String> = columns.events.datas.iter().map(|data| data.0.get().to_owned()).collect();
+            let expected: Vec<String> = counts.iter().enumerate()
+                .flat_map(|(seq, count)| (0..*count).map(move |n| format!("[{seq},{n}]"))).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

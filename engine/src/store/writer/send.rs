@@ -266,3 +266,50 @@ fn remedy(error: &StoreError) -> Remedy {
         _ => Remedy::Reconnect,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry(run: u128, kind: Kind, seq: i32) -> Entry {
+        let record = Record {
+            run: RunId(Uuid::from_u128(run)), client: Arc::from("c"), kind, epoch: 1, seq, next: seq + 1, inbox: 0,
+            due: None, word: None, body: None, steps: Vec::new(), events: Vec::new(), rare: Vec::new(),
+            audits: Vec::new(), parent: None,
+        };
+        Entry { record, waiting: Vec::new() }
+    }
+
+    proptest! {
+        /// A batch holds a run at most once, and a run's records go in the order they came.
+        #[test]
+        fn a_round_has_each_run_once_and_rounds_keep_its_order(
+            calls in prop::collection::vec((0_u128..4, prop::bool::ANY), 0..40)
+        ) {
+            let mut seqs = [0_i32; 4];
+            let entries: Vec<Entry> = calls.iter().map(|(run, suspends)| {
+                let seq = &mut seqs[usize::try_from(*run).unwrap()];
+                *seq += 1;
+                entry(*run, if *suspends { Kind::Suspend } else { Kind::Advance }, *seq - 1)
+            }).collect();
+            let mut next = [0_i32; 4];
+            for round in rounds(entries) {
+                let mut runs: Vec<_> = round.iter().map(|entry| entry.record.run).collect();
+                runs.sort();
+                runs.dedup();
+                prop_assert_eq!(runs.len(), round.len());
+                for entry in round {
+                    let run = usize::try_from(entry.record.run.0.as_u128()).unwrap();
+                    prop_assert_eq!(entry.record.seq, next[run]);
+                    next[run] = entry.record.next;
+                }
+            }
+            prop_assert_eq!(next, seqs);
+        }
+    }
+}

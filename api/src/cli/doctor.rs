@@ -1,0 +1,14 @@
+//! `fermata doctor`.
+
+use clap::Args;
+
+use super::Output;
+use crate::process::{Exit, Trouble};
+
+/// Flags of `fermata doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {}
+
+pub(super) async fn run(_: DoctorArgs, _: Output) -> Result<Exit, Trouble> {
+    Err(Trouble::failed("not yet"))
+}
