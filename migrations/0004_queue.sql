@@ -43,9 +43,9 @@ begin
         moved as (
             update fermata.live l set state = 1, epoch = l.epoch + 1, node = holder, deliveries = l.deliveries + 1,
                 wait_reason = null, due = null
-            from picked where l.id = picked.picked_id returning l.id, picked.reason)
+            from picked where l.id = picked.picked_id returning l.id, l.cancel, picked.reason)
         select array_agg(moved.id) as ids, array_agg(case
-            when reason is null then 'QUEUED' when reason in ('approval', 'takeover') then 'HUMAN_REQUIRED'
+            when moved.cancel then 'CANCELLING' when reason is null then 'QUEUED' when reason in ('approval', 'takeover') then 'HUMAN_REQUIRED'
             when reason = 'external_poll' then 'POLLING' else 'WAITING' end) as words into got from moved;
         taken := taken || coalesce(got.ids, '{}');
         words := words || coalesce(got.words, '{}');
@@ -75,7 +75,8 @@ begin
         (select array_agg('status.changed'::text) from unnest(taken)),
         (select array_agg(1::int2) from unnest(taken)),
         (select array_agg(jsonb_build_object('from', t.word, 'to',
-            case when parked is not null and t.run_id = any (parked) then 'HUMAN_REQUIRED' else 'RUNNING' end) order by t.n)
+            case when parked is not null and t.run_id = any (parked) then 'HUMAN_REQUIRED'
+                 when t.word = 'CANCELLING' then 'CANCELLING' else 'RUNNING' end) order by t.n)
          from unnest(taken, words) with ordinality t(run_id, word, n)), null);
 end $$;
 

@@ -18,7 +18,7 @@ const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// Where the API is and who asks.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where the API is")]
-pub struct ApiArgs {
+pub(crate) struct ApiArgs {
     /// Address of the API; that of the running `dev` when left out
     #[arg(long, value_name = "URL", env = "FERMATA_URL")]
     url: Option<String>,

@@ -8,7 +8,7 @@ use crate::process::{Exit, Trouble};
 
 /// What can be asked about the configuration.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// List everything that is wrong, at once; values are never shown.
     Check(CheckArgs),
 }
@@ -17,7 +17,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  fermata config check\n  fermata config check --role worker --json\n\n\
 Ends with 0 when these roles may start, with 10 otherwise.")]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The roles that are to start: api, worker, browser; those of FERMATA_ROLES when left out
     #[arg(long, value_delimiter = ',', value_parser = ["api", "worker", "browser"], value_name = "ROLES")]
     role: Vec<String>,

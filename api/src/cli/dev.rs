@@ -19,7 +19,7 @@ Ctrl-C or SIGTERM drains and ends with 0; a second one ends at once. Nothing is 
 /// Flags of `fermata dev`; every other setting comes from the environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Folder for the database, artifacts, logs and the token [default: .fermata]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,

@@ -7,7 +7,7 @@ use crate::process::{Exit, Trouble};
 
 /// Flags of `fermata doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {}
+pub(crate) struct DoctorArgs {}
 
 pub(super) async fn run(_: DoctorArgs, _: Output) -> Result<Exit, Trouble> {
     Err(Trouble::failed("not yet"))

@@ -7,7 +7,7 @@ use crate::process::{Exit, Trouble};
 
 /// Flags of `fermata explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {}
+pub(crate) struct ExplainArgs {}
 
 pub(super) fn run(_: &ExplainArgs, _: Output) -> Result<Exit, Trouble> {
     Err(Trouble::failed("not yet"))

@@ -10,7 +10,7 @@ use crate::process::{Exit, Trouble};
 
 /// What can be done with waits for a person.
 #[derive(Debug, Subcommand)]
-pub enum GatesCommand {
+pub(crate) enum GatesCommand {
     /// List gates, newest first.
     #[command(after_help = "Examples:\n  fermata gates list\n  fermata gates list --state approved,rejected")]
     List(ListArgs),
@@ -24,7 +24,7 @@ pub enum GatesCommand {
 
 /// Which gates.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// States, with commas between: open, approved, rejected, completed, expired, cancelled
     #[arg(long, value_name = "STATES", default_value = "open")]
     state: String,
@@ -37,7 +37,7 @@ pub struct ListArgs {
 
 /// Which gate, and what the person says.
 #[derive(Debug, Args)]
-pub struct DecideArgs {
+pub(crate) struct DecideArgs {
     /// The gate
     #[arg(value_name = "ID")]
     id: String,

@@ -11,7 +11,7 @@ use crate::process::{Exit, Trouble};
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  DATABASE_URL=postgres://… fermata migrate\n\nForward only; safe to run again, \
 and on several machines at once. The login must be allowed to make the roles fermata_writer and fermata_reader.")]
-pub struct MigrateArgs {}
+pub(crate) struct MigrateArgs {}
 
 pub(super) async fn run(_: MigrateArgs, out: Output) -> Result<Exit, Trouble> {
     let url = database_url("migrate needs to know which database")?;

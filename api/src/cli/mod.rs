@@ -46,7 +46,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 auth, 5 conflict, 6 unreacha
 /// Durable workflows on Postgres that act on the outside world exactly once, or stop and ask.
 #[derive(Debug, Parser)]
 #[command(name = "fermata", version, about, after_help = EXAMPLES, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Print data as JSON, errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -56,7 +56,7 @@ pub struct Cli {
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run everything on this machine: database, API, workers, browsers, a demo site.
     Dev(dev::DevArgs),
     /// Run roles in this process, against DATABASE_URL.

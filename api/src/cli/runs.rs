@@ -9,7 +9,7 @@ use crate::process::{Exit, Trouble};
 
 /// What can be done with commands and their runs.
 #[derive(Debug, Subcommand)]
-pub enum RunsCommand {
+pub(crate) enum RunsCommand {
     /// List commands, newest first.
     #[command(after_help = "Examples:\n  fermata runs list\n  fermata runs list --state RUNNING,WAITING --limit 200")]
     List(ListArgs),
@@ -26,7 +26,7 @@ pub enum RunsCommand {
 
 /// Which commands.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Statuses, with commas between
     #[arg(long, value_name = "STATES")]
     state: Option<String>,
@@ -45,7 +45,7 @@ pub struct ListArgs {
 
 /// Which command.
 #[derive(Debug, Args)]
-pub struct OneArgs {
+pub(crate) struct OneArgs {
     /// The command
     #[arg(value_name = "ID")]
     id: String,
@@ -55,7 +55,7 @@ pub struct OneArgs {
 
 /// Which command, and why.
 #[derive(Debug, Args)]
-pub struct CancelArgs {
+pub(crate) struct CancelArgs {
     /// For the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -65,7 +65,7 @@ pub struct CancelArgs {
 
 /// Which command, and what the person says.
 #[derive(Debug, Args)]
-pub struct ResumeArgs {
+pub(crate) struct ResumeArgs {
     /// For the record
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,

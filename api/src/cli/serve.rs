@@ -21,7 +21,7 @@ Settings come from the environment; `fermata config check` lists all that is wro
 /// Flags of `fermata serve`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// What this process does: api, worker, browser, with commas between
     #[arg(long, value_delimiter = ',', value_parser = role, value_name = "ROLES")]
     role: Vec<Role>,

@@ -19,7 +19,7 @@ Examples:
 /// What is submitted, and whether to stay.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct SubmitArgs {
+pub(crate) struct SubmitArgs {
     /// The command as JSON (or YAML); `-` reads it from standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,

@@ -19,7 +19,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What can be done with tokens.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(crate) enum TokenCommand {
     /// Make a token; its text is shown this once.
     #[command(after_help = "Examples:\n  fermata token create --client acme --scope commands:read,commands:write\n  \
         fermata token create --client acme --scope admin --ttl 30d --name ci > token")]
@@ -37,14 +37,14 @@ pub enum TokenCommand {
 
 /// Where tokens are kept.
 #[derive(Debug, Args)]
-pub struct WhereArgs {
+pub(crate) struct WhereArgs {
     #[command(flatten)]
     api: ApiArgs,
 }
 
 /// The token to be made.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(crate) struct CreateArgs {
     /// For which client; `*` for every client
     #[arg(long, value_name = "NAME")]
     client: String,
@@ -66,7 +66,7 @@ pub struct CreateArgs {
 
 /// The token to be replaced.
 #[derive(Debug, Args)]
-pub struct RotateArgs {
+pub(crate) struct RotateArgs {
     /// The token's id
     #[arg(value_name = "ID")]
     id: String,
@@ -79,7 +79,7 @@ pub struct RotateArgs {
 
 /// The token to end.
 #[derive(Debug, Args)]
-pub struct RevokeArgs {
+pub(crate) struct RevokeArgs {
     /// The token's id
     #[arg(value_name = "ID")]
     id: String,

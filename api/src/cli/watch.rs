@@ -24,7 +24,7 @@ effect happened, 9 when it waits for a person (with --until-wait).";
 /// What to follow.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// The command
     #[arg(value_name = "ID")]
     id: String,

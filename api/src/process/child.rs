@@ -27,8 +27,6 @@ const TAIL_LINES: usize = 12;
 pub(super) struct Plan {
     /// Its name, such as `worker-1`.
     pub(super) name: String,
-    /// What it does.
-    pub(super) role: &'static str,
     /// What to run.
     pub(super) program: PathBuf,
     /// Its arguments; no secret may be among them.
@@ -126,7 +124,7 @@ impl Child {
     pub(super) async fn stop(&mut self, patience: Duration) {
         if let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended in between; then there is nothing to ask.
-            drop(kill(Pid::from_raw(pid), Signal::SIGTERM));
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         if tokio::time::timeout(patience, self.process.wait()).await.is_err() {
             drop(self.process.kill().await);

@@ -52,13 +52,12 @@ impl Place {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    fn serve(&self, name: &str, role: &'static str, more: &[&str]) -> Plan {
+    fn serve(&self, name: &str, role: &str, more: &[&str]) -> Plan {
         let ready_file = self.run_dir.join(format!("{name}.json"));
         let path = ready_file.to_string_lossy();
         let arguments = ["serve", "--role", role, "--node", name, "--ready-file", &path, "--under-dev"];
         Plan {
             name: name.to_owned(),
-            role,
             program: self.program.clone(),
             arguments: arguments.iter().chain(more).map(|&word| word.to_owned()).collect(),
             environment: self.environment.clone(),
@@ -94,7 +93,6 @@ impl Place {
         let arguments = ["--listen", &listen, "--ledger", &ledger, "--ready-file", &ready].map(str::to_owned);
         Ok(Plan {
             name: "demo-site".to_owned(),
-            role: "demo-site",
             program: demo_site_program(&self.program)?,
             arguments: arguments.to_vec(),
             environment: Vec::new(),

@@ -176,7 +176,7 @@ impl Performance<'_> {
         }
         self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
         let stage = match self.call(&action, prepared, deadline, ends).await {
-            CallOutcome::Done(receipt) => self.confirm(&action, receipt).await,
+            CallOutcome::Done(receipt) => self.confirm(&action, receipt, 0).await,
             CallOutcome::Refused { failure, retry, after } => self.refused(&action, &failure, retry, after),
             CallOutcome::Ambiguous(failure) => self.ambiguous(&action, &failure),
         };
@@ -220,8 +220,10 @@ impl Performance<'_> {
     }
 
     /// The platform has it: outcome, postcheck and checkpoint are one record.
-    async fn confirm(&self, action: &ActionRow, receipt: Value) -> Stage {
-        let detail = json!({"effect": true, "receipt": receipt, "level": 2});
+    ///
+    /// `looks` is 1 when a look found it, 0 when the platform answered.
+    async fn confirm(&self, action: &ActionRow, receipt: Value, looks: u16) -> Stage {
+        let detail = json!({"effect": true, "receipt": receipt, "level": 2, "looks": looks});
         let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedSuccess, &detail);
         parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
         if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
@@ -269,7 +271,7 @@ impl Performance<'_> {
             None => Next::LookAgain(soon),
         };
         match move_on {
-            Next::Confirm(receipt) => self.confirm(&action, receipt).await,
+            Next::Confirm(receipt) => self.confirm(&action, receipt, 1).await,
             Next::Disprove => {
                 self.refused(&action, &Failure::new("effect_absent", "the call never took effect"), true, None)
             }
@@ -310,7 +312,7 @@ impl Performance<'_> {
         });
         // The first call may have been applied whatever this one is told, so a refusal proves nothing.
         let stage = match self.call(&action, prepared, deadline, ends).await {
-            CallOutcome::Done(receipt) => self.confirm(&action, receipt).await,
+            CallOutcome::Done(receipt) => self.confirm(&action, receipt, 0).await,
             CallOutcome::Ambiguous(failure) | CallOutcome::Refused { failure, retry: true, .. } => {
                 self.ambiguous(&action, &failure)
             }
@@ -351,7 +353,7 @@ impl Performance<'_> {
         }
         let active = self.context.session.active();
         if let Ok(Sighting::Present(receipt)) = self.effect.look(&self.look(Some(&action))).await {
-            return self.confirm(&action, receipt).await;
+            return self.confirm(&action, receipt, 1).await;
         }
         self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
         let now = self.context.clock().now();

@@ -7,7 +7,7 @@ use crate::process::{Exit, Trouble};
 
 /// Flags of `fermata bench`.
 #[derive(Debug, Args)]
-pub struct BenchArgs {}
+pub(crate) struct BenchArgs {}
 
 pub(super) async fn run(_: BenchArgs, _: Output) -> Result<Exit, Trouble> {
     Err(Trouble::failed("not yet"))

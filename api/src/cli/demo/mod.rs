@@ -26,7 +26,7 @@ Ends with 0 only if every line held.";
 /// Which parts, and against which `dev`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// The part; all of them when left out
     #[arg(value_enum)]
     part: Option<Part>,
@@ -34,7 +34,7 @@ pub struct DemoArgs {
     #[arg(long)]
     ci: bool,
     /// The ready file of the running `dev`
-    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// The data folder of the running `dev`
     #[arg(long, value_name = "DIR", env = "FERMATA_DATA_DIR", default_value = ".fermata")]
