@@ -1,14 +1,226 @@
-//! `fermata bench`.
+//! `fermata bench`: measures this machine, with the engine as it ships (contract, section 5).
+//!
+//! Owns the workloads and what is printed. The engine runs in this process, with its own worker;
+//! without DATABASE_URL a private Postgres in a temporary folder is used and removed again.
 
-use clap::Args;
+mod gauge;
+mod ground;
+mod workload;
 
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use self::gauge::{Reading, completed};
+use self::ground::Ground;
+use self::workload::{Measured, Plan};
 use super::Output;
-use crate::process::{Exit, Trouble};
+use crate::process::{Exit, Trouble, remark};
+use crate::telemetry::install_metrics;
 
-/// Flags of `fermata bench`.
+/// Runs before the measurement: connections are opened, statements prepared.
+const WARM_UP: usize = 50;
+
+const EXAMPLES: &str = "\
+Examples:
+  fermata bench                                    w3 with 1000 runs
+  fermata bench --workload w10 --runs 20000 --json
+  DATABASE_URL=postgres://… fermata bench --workload latency --runs 200
+
+One JSON object with --json; what does not apply is left out. Progress goes to standard error.";
+
+/// What is measured, and how much of it.
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// What is measured
+    #[arg(long, value_enum, default_value = "w3")]
+    workload: Workload,
+    /// How many runs
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Callers at once, and slots of the worker
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    concurrency: Option<u32>,
+    /// Steps of each run, in place of the workload's own
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    steps: Option<u16>,
+}
 
-pub(super) async fn run(_: BenchArgs, _: Output) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("not yet"))
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// Runs without steps, submitted as a batch: first submission to last completion
+    W0,
+    /// The same with 3 steps
+    W3,
+    /// The same with 10 steps
+    W10,
+    /// Single submissions from concurrent callers, acknowledged one by one
+    Submit,
+    /// Idle system, one at a time: submission to first step, and to the result
+    Latency,
+    /// A run waits for a signal: signal to the start of the next step
+    Signal,
+}
+
+impl Workload {
+    fn name(self) -> &'static str {
+        match self {
+            Self::W0 => "w0",
+            Self::W3 => "w3",
+            Self::W10 => "w10",
+            Self::Submit => "submit",
+            Self::Latency => "latency",
+            Self::Signal => "signal",
+        }
+    }
+
+    fn steps(self) -> u16 {
+        match self {
+            Self::W0 | Self::Submit => 0,
+            Self::W3 => 3,
+            Self::W10 => 10,
+            Self::Latency | Self::Signal => 1,
+        }
+    }
+
+    fn concurrency(self) -> u32 {
+        match self {
+            Self::W0 | Self::W3 | Self::W10 => 1_024,
+            Self::Submit => 64,
+            Self::Latency | Self::Signal => 1,
+        }
+    }
+}
+
+pub(super) async fn run(args: BenchArgs, out: Output) -> Result<Exit, Trouble> {
+    let recorder = install_metrics().map_err(|error| Trouble::failed("no metrics").why(error.to_string()))?;
+    let concurrency = args.concurrency.unwrap_or_else(|| args.workload.concurrency());
+    let slots = usize::try_from(concurrency).unwrap_or(1).max(64);
+    let ground = Box::pin(Ground::prepare(slots)).await?;
+    let measured = tokio::select! {
+        measured = Box::pin(measure(&ground, &args, concurrency, &recorder)) => measured.map(Some),
+        _ = tokio::signal::ctrl_c() => Ok(None),
+    };
+    ground.clear().await;
+    let Some(answer) = measured? else { return Ok(Exit::Interrupted) };
+    out.print(&answer, || text(&answer));
+    Ok(Exit::Done)
+}
+
+async fn measure(
+    ground: &Ground,
+    args: &BenchArgs,
+    concurrency: u32,
+    recorder: &crate::telemetry::PrometheusHandle,
+) -> Result<Value, Trouble> {
+    let steps = args.steps.unwrap_or_else(|| args.workload.steps());
+    let runs = usize::try_from(args.runs).unwrap_or(usize::MAX);
+    let plan = Plan {
+        engine: &ground.engine,
+        runs,
+        steps,
+        callers: usize::try_from(concurrency).unwrap_or(1),
+        completed: &|| completed(recorder),
+    };
+    remark(format_args!("bench: warming up with {WARM_UP} runs"));
+    workload::batch(&Plan { runs: WARM_UP, ..plan }).await?;
+    remark(format_args!("bench: {} with {runs} runs, {steps} steps, concurrency {concurrency}", args.workload.name()));
+    let before = Reading::take(&ground.engine).await?;
+    let measured = match args.workload {
+        Workload::W0 | Workload::W3 | Workload::W10 => workload::batch(&plan).await?,
+        Workload::Submit => workload::submit(&plan).await?,
+        Workload::Latency => workload::latency(&plan).await?,
+        Workload::Signal => workload::signal(&plan).await?,
+    };
+    let after = Reading::take(&ground.engine).await?;
+    let mut answer = json!({
+        "workload": args.workload.name(), "runs": runs, "steps": steps, "concurrency": concurrency,
+    });
+    let setup = ground.setup(&after.version, WARM_UP);
+    let all = numbers(&measured, args.workload, (runs, steps)).into_iter().chain(costs(&before, &after, runs));
+    if let Some(answer) = answer.as_object_mut() {
+        answer.extend(all.chain([("setup".to_owned(), setup)]));
+    }
+    Ok(answer)
+}
+
+/// What was measured by the clock.
+fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16)) -> Map<String, Value> {
+    let mut numbers = Map::new();
+    let mut put = |name: &str, value: f64| numbers.insert(name.to_owned(), rounded(value));
+    let seconds = measured.took.as_secs_f64();
+    put("seconds", seconds);
+    if !matches!(workload, Workload::Latency | Workload::Signal) {
+        let runs = count(runs);
+        put("runs_per_s", runs / seconds);
+        if steps > 0 && workload != Workload::Submit {
+            put("steps_per_s", runs * f64::from(steps) / seconds);
+        }
+    }
+    for (prefix, times) in [("", &measured.times), ("result_", &measured.result_times)] {
+        if !times.is_empty() {
+            put(&format!("{prefix}p50_ms"), percentile(times, 50));
+            put(&format!("{prefix}p99_ms"), percentile(times, 99));
+        }
+    }
+    numbers
+}
+
+/// What it cost: WAL always, CPU of Postgres only where its processes can be seen.
+fn costs(before: &Reading, after: &Reading, runs: usize) -> Map<String, Value> {
+    let runs = count(runs);
+    let mut cpu = Map::new();
+    for (name, first, last) in [
+        ("client", before.client_cpu, after.client_cpu),
+        ("postgres", before.postgres_cpu, after.postgres_cpu),
+    ] {
+        if let (Some(first), Some(last)) = (first, last) {
+            cpu.insert(name.to_owned(), rounded((last - first).max(0.0) * 1_000.0 / runs));
+        }
+    }
+    let wal = u32::try_from((after.wal_bytes - before.wal_bytes).max(0)).map_or(f64::from(u32::MAX), f64::from);
+    let mut costs = Map::new();
+    costs.insert("wal_bytes_per_run".to_owned(), rounded(wal / runs));
+    costs.insert("cpu_ms_per_run".to_owned(), Value::Object(cpu));
+    costs
+}
+
+/// A time of which `percent` of all are no greater, in milliseconds.
+fn percentile(times: &[f64], percent: usize) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+fn count(number: usize) -> f64 {
+    u32::try_from(number).map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// Three decimals are more than was measured.
+fn rounded(value: f64) -> Value {
+    json!((value * 1_000.0).round() / 1_000.0)
+}
+
+fn text(answer: &Value) -> String {
+    let lines = answer.as_object().into_iter().flatten().map(|(name, value)| format!("{name:<18} {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Tells how far a long measurement is.
+fn progress(done: usize, of: usize) {
+    remark(format_args!("bench: {done} of {of}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_time_that_was_measured() {
+        let times: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!((percentile(&times, 50), percentile(&times, 99)), (100.0, 198.0));
+        assert_eq!(percentile(&[7.0], 99), 7.0);
+    }
 }

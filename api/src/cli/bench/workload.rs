@@ -1,0 +1,200 @@
+//! The workloads: each submits, waits, and gives back times.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use fermata_engine::Engine;
+use fermata_engine::access::Principal;
+use fermata_engine::id::RunId;
+use fermata_engine::read::{Page, StepView};
+use fermata_engine::run::{NewSignal, Submission, SubmitError};
+use fermata_workflows::bench::GO;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde_json::{Value, json};
+
+use super::progress;
+use crate::process::{Exit, Trouble};
+
+/// How often ended runs are counted.
+const COUNT: Duration = Duration::from_millis(5);
+/// How often a waiting caller looks.
+const LOOK: Duration = Duration::from_millis(1);
+/// The pause after the node said that it is busy.
+const BUSY: Duration = Duration::from_millis(5);
+/// A run or a batch without any progress for this long has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often progress is told.
+const TELL: Duration = Duration::from_secs(2);
+/// Brings the input to about 200 bytes.
+const PAD_BYTES: usize = 170;
+
+/// What is to be done.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    /// The engine that is measured.
+    pub(super) engine: &'a Engine,
+    /// How many runs.
+    pub(super) runs: usize,
+    /// Steps of each.
+    pub(super) steps: u16,
+    /// Callers at once.
+    pub(super) callers: usize,
+    /// How many deliveries have ended in this process, by how.
+    pub(super) completed: &'a (dyn Fn() -> HashMap<String, usize> + Sync),
+}
+
+/// What came out; times are in milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    /// From the first submission to the end.
+    pub(super) took: Duration,
+    /// The time that the workload is about.
+    pub(super) times: Vec<f64>,
+    /// The time to the result, where that is another one.
+    pub(super) result_times: Vec<f64>,
+}
+
+/// First submission to last completion.
+pub(super) async fn batch(plan: &Plan<'_>) -> Result<Measured, Trouble> {
+    let clock = plan.engine.clock();
+    let before = (plan.completed)();
+    let since = |how: &str, now: &HashMap<String, usize>| {
+        now.get(how).copied().unwrap_or(0) - before.get(how).copied().unwrap_or(0)
+    };
+    let began = clock.monotonic();
+    submit_all(plan).await?;
+    let (mut told, mut moved, mut last) = (began, began, 0);
+    loop {
+        let counted = (plan.completed)();
+        let (done, now) = (since("succeeded", &counted), clock.monotonic());
+        if done >= plan.runs {
+            return Ok(Measured { took: now.duration_since(began), ..Measured::default() });
+        }
+        if since("failed", &counted) > 0 {
+            return Err(Trouble::failed("a run of the benchmark failed").remedy("fermata runs list --state FAILED"));
+        }
+        if done > last {
+            (last, moved) = (done, now);
+        }
+        if now.duration_since(moved) > PATIENCE {
+            return Err(Trouble::new(Exit::Unreachable, format!("{done} of {} runs ended, and then none", plan.runs)));
+        }
+        if now.duration_since(told) > TELL {
+            progress(done, plan.runs);
+            told = now;
+        }
+        clock.wait(COUNT).await;
+    }
+}
+
+async fn submit_all(plan: &Plan<'_>) -> Result<(), Trouble> {
+    stream::iter(0..plan.runs)
+        .map(|_| async { submit_one(plan, false).await.map(drop) })
+        .buffer_unordered(plan.callers)
+        .try_collect::<()>()
+        .await
+}
+
+/// Single submissions, acknowledged one by one.
+pub(super) async fn submit(plan: &Plan<'_>) -> Result<Measured, Trouble> {
+    let clock = plan.engine.clock();
+    let began = clock.monotonic();
+    let one = async |_| {
+        let asked = clock.monotonic();
+        submit_one(plan, false).await?;
+        Ok::<_, Trouble>(ms(clock.monotonic().duration_since(asked)))
+    };
+    let times = stream::iter(0..plan.runs).map(one).buffer_unordered(plan.callers).try_collect().await?;
+    Ok(Measured { took: clock.monotonic().duration_since(began), times, ..Measured::default() })
+}
+
+/// Idle system, one at a time.
+pub(super) async fn latency(plan: &Plan<'_>) -> Result<Measured, Trouble> {
+    let clock = plan.engine.clock();
+    let began = clock.monotonic();
+    let mut measured = Measured::default();
+    for _ in 0..plan.runs {
+        let (asked_at, asked) = (clock.now(), clock.monotonic());
+        let run = submit_one(plan, false).await?;
+        reaches(plan.engine, run, "SUCCEEDED").await?;
+        measured.result_times.push(ms(clock.monotonic().duration_since(asked)));
+        if let Some(first) = first_step(plan.engine, run).await? {
+            measured.times.push(between(asked_at, first.started_at));
+        }
+    }
+    measured.took = clock.monotonic().duration_since(began);
+    Ok(measured)
+}
+
+/// Signal to the start of the next step.
+pub(super) async fn signal(plan: &Plan<'_>) -> Result<Measured, Trouble> {
+    let clock = plan.engine.clock();
+    let began = clock.monotonic();
+    let mut measured = Measured::default();
+    for _ in 0..plan.runs {
+        let run = submit_one(plan, true).await?;
+        reaches(plan.engine, run, "WAITING").await?;
+        let sent_at = clock.now();
+        let signal = NewSignal { id: None, name: GO.to_owned(), payload: Value::Null };
+        let sent = plan.engine.signal(&Principal::operator(), run, signal).await;
+        sent.map_err(|error| Trouble::failed("a signal was refused").why(error.to_string()))?;
+        reaches(plan.engine, run, "SUCCEEDED").await?;
+        if let Some(next) = first_step(plan.engine, run).await? {
+            measured.times.push(between(sent_at, next.started_at));
+        }
+    }
+    measured.took = clock.monotonic().duration_since(began);
+    Ok(measured)
+}
+
+async fn submit_one(plan: &Plan<'_>, wait_signal: bool) -> Result<RunId, Trouble> {
+    let payload = json!({ "steps": plan.steps, "wait_signal": wait_signal, "pad": "x".repeat(PAD_BYTES) });
+    loop {
+        let submission = Submission {
+            client_id: "bench".to_owned(),
+            kind: "bench.steps".to_owned(),
+            payload: payload.clone(),
+            ..Submission::default()
+        };
+        match plan.engine.submit(&Principal::operator(), submission).await {
+            Ok(receipt) => return Ok(receipt.command_id),
+            Err(SubmitError::Busy) => plan.engine.clock().wait(BUSY).await,
+            Err(error) => return Err(Trouble::failed("a submission was refused").why(error.to_string())),
+        }
+    }
+}
+
+/// Waits as a caller would: looks until the command has this status.
+async fn reaches(engine: &Engine, run: RunId, wanted: &str) -> Result<(), Trouble> {
+    let clock = engine.clock();
+    let began: Instant = clock.monotonic();
+    loop {
+        let status = engine.command_status(&Principal::operator(), run).await;
+        let status = status.map_err(|error| Trouble::failed("a command cannot be read").why(error.to_string()))?;
+        match status.as_deref() {
+            Some(status) if status == wanted => return Ok(()),
+            Some("FAILED" | "CANCELLED") => return Err(Trouble::failed(format!("run {run} of the benchmark failed"))),
+            _ if clock.monotonic().duration_since(began) > PATIENCE => {
+                return Err(Trouble::new(Exit::Unreachable, format!("run {run} did not become {wanted} in time")));
+            }
+            _ => clock.wait(LOOK).await,
+        }
+    }
+}
+
+/// The first step of the run that is a step, not a wait.
+async fn first_step(engine: &Engine, run: RunId) -> Result<Option<StepView>, Trouble> {
+    let steps = engine.steps(&Principal::operator(), run, Page::default()).await;
+    let steps = steps.map_err(|error| Trouble::failed("steps cannot be read").why(error.to_string()))?;
+    Ok(steps.items.into_iter().find(|step| step.kind == "step"))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+/// Milliseconds between two moments of one clock.
+fn between(first: DateTime<Utc>, second: DateTime<Utc>) -> f64 {
+    (second - first).to_std().map(ms).unwrap_or_default()
+}
