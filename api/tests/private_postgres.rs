@@ -3,11 +3,7 @@
 //! Where a law is about processes, this test binary runs itself again with [`OWNER_FOLDER`] set: that process
 //! owns the folder and tells what it has in a file.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking, in its harness too"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its harness too")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,8 +16,8 @@ use nix::unistd::Pid;
 use sqlx::{Connection as _, PgConnection};
 
 use self::harness::{
-    Folder, OWNER_FOLDER, OWNER_REPORT, Owner, Stranger, connect, is_alive, ordinary_user,
-    remember, remember_at, remembered, text, until,
+    Folder, OWNER_FOLDER, OWNER_REPORT, Owner, Stranger, connect, is_alive, ordinary_user, remember, remember_at,
+    remembered, text, until,
 };
 
 #[path = "private_postgres/harness.rs"]
@@ -43,10 +39,7 @@ async fn a_role_without_superuser_owns_its_database_and_the_superuser_has_no_way
     let refused = PgConnection::connect(&over_tcp).await.is_err();
     let superuser: String = text(&postgres.superuser_url(), "SELECT current_user::text").await;
 
-    assert_eq!(
-        row,
-        (false, true, true, "fermata".into(), "127.0.0.1/32".into())
-    );
+    assert_eq!(row, (false, true, true, "fermata".into(), "127.0.0.1/32".into()));
     assert!(refused);
     assert_eq!(superuser, "postgres");
     let password = fs::metadata(folder.path().join("postgres.password")).unwrap();
@@ -79,11 +72,7 @@ async fn the_server_is_set_for_durability() {
         } else {
             query
         };
-        assert_eq!(
-            text(&postgres.database_url(), &query).await,
-            expected,
-            "{name}"
-        );
+        assert_eq!(text(&postgres.database_url(), &query).await, expected, "{name}");
     }
     postgres.stop().await.unwrap();
 }
@@ -98,10 +87,7 @@ async fn data_and_password_survive_a_stop_and_a_crash_of_the_server() {
     assert_eq!(remembered(&second).await, "before the stop");
 
     kill(Pid::from_raw(second.pid()), Signal::SIGKILL).unwrap();
-    until("the killed server to be gone", || {
-        (!second.is_running()).then_some(())
-    })
-    .await;
+    until("the killed server to be gone", || (!second.is_running()).then_some(())).await;
     second.detach();
     let third = folder.start().await;
 
@@ -132,17 +118,10 @@ async fn a_second_start_on_a_folder_names_its_owner() {
     let folder = Folder::new();
     let first = folder.start().await;
 
-    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path()))
-        .await
-        .unwrap_err();
+    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path())).await.unwrap_err();
 
     assert!(matches!(refused, PostgresError::Owned { .. }), "{refused}");
-    assert!(
-        refused
-            .to_string()
-            .contains(&format!("pid {}", std::process::id())),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
     assert!(refused.to_string().contains("--data-dir"), "{refused}");
     assert!(first.is_running());
     first.stop().await.unwrap();
@@ -153,31 +132,18 @@ async fn another_process_is_refused_while_the_owner_lives_and_adopts_its_server_
     let folder = Folder::new();
     let mut owner = Owner::spawn(&folder, None);
     let first = owner.ready().await;
-    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path()))
-        .await
-        .unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .contains(&format!("pid {}", owner.pid())),
-        "{refused}"
-    );
+    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path())).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("pid {}", owner.pid())), "{refused}");
     remember_at(&first.url, "the owner was killed").await;
 
     owner.kill();
     let adopted = folder.start().await;
 
     assert!(adopted.adopted());
-    assert_eq!(
-        (adopted.pid(), adopted.database_url()),
-        (first.pid, first.url)
-    );
+    assert_eq!((adopted.pid(), adopted.database_url()), (first.pid, first.url));
     assert_eq!(remembered(&adopted).await, "the owner was killed");
     adopted.stop().await.unwrap();
-    until("the adopted server to end", || {
-        (!is_alive(first.pid)).then_some(())
-    })
-    .await;
+    until("the adopted server to end", || (!is_alive(first.pid)).then_some(())).await;
 }
 
 #[tokio::test]
@@ -202,18 +168,11 @@ async fn a_port_in_use_is_a_clear_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
 
-    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path()).port(port))
-        .await
-        .unwrap_err();
+    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path()).port(port)).await.unwrap_err();
 
-    assert!(
-        matches!(refused, PostgresError::PortInUse { port: named } if named == port),
-        "{refused}"
-    );
+    assert!(matches!(refused, PostgresError::PortInUse { port: named } if named == port), "{refused}");
     drop(taken);
-    let postgres = PrivatePostgres::start(PostgresOptions::new(folder.path()).port(port))
-        .await
-        .unwrap();
+    let postgres = PrivatePostgres::start(PostgresOptions::new(folder.path()).port(port)).await.unwrap();
     assert_eq!(postgres.port(), port);
     postgres.stop().await.unwrap();
 }
@@ -225,14 +184,9 @@ async fn a_cluster_of_another_major_version_is_refused_and_left_alone() {
     let version = folder.cluster().join("PG_VERSION");
     fs::write(&version, "14\n").unwrap();
 
-    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path()))
-        .await
-        .unwrap_err();
+    let refused = PrivatePostgres::start(PostgresOptions::new(folder.path())).await.unwrap_err();
 
-    assert!(
-        matches!(refused, PostgresError::OtherMajor { found: 14, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, PostgresError::OtherMajor { found: 14, .. }), "{refused}");
     assert!(refused.to_string().contains("pg_upgrade"), "{refused}");
     assert_eq!(fs::read_to_string(&version).unwrap(), "14\n");
 }
@@ -243,18 +197,10 @@ async fn a_server_that_cannot_start_says_why_and_where_its_log_is() {
     folder.start().await.stop().await.unwrap();
     fs::remove_file(folder.cluster().join("global/pg_control")).unwrap();
 
-    let failed = PrivatePostgres::start(PostgresOptions::new(folder.path()))
-        .await
-        .unwrap_err();
+    let failed = PrivatePostgres::start(PostgresOptions::new(folder.path())).await.unwrap_err();
 
-    assert!(
-        matches!(failed, PostgresError::StartFailed { .. }),
-        "{failed}"
-    );
-    assert!(
-        failed.to_string().contains("pg_control") && failed.to_string().contains("log is /"),
-        "{failed}"
-    );
+    assert!(matches!(failed, PostgresError::StartFailed { .. }), "{failed}");
+    assert!(failed.to_string().contains("pg_control") && failed.to_string().contains("log is /"), "{failed}");
 }
 
 #[tokio::test]
@@ -263,15 +209,9 @@ async fn missing_binaries_name_the_package() {
     let mut options = PostgresOptions::new(folder.path());
     options.bin_dir = Some(PathBuf::from("/nowhere/bin"));
 
-    let refused = PrivatePostgres::start(options)
-        .await
-        .unwrap_err()
-        .to_string();
+    let refused = PrivatePostgres::start(options).await.unwrap_err().to_string();
 
-    assert!(
-        refused.contains("apt-get install postgresql") && refused.contains("/nowhere/bin"),
-        "{refused}"
-    );
+    assert!(refused.contains("apt-get install postgresql") && refused.contains("/nowhere/bin"), "{refused}");
 }
 
 #[tokio::test]
@@ -299,10 +239,7 @@ async fn an_ordinary_user_has_the_cluster_in_the_data_folder() {
 
     let served = owner.ready().await;
 
-    assert_eq!(
-        text(&served.url, "SELECT current_user::text").await,
-        "fermata"
-    );
+    assert_eq!(text(&served.url, "SELECT current_user::text").await, "fermata");
     assert!(folder.path().join("postgres/PG_VERSION").exists());
     assert!(!folder.path().join("postgres.location").exists());
     owner.stop().await;
@@ -317,10 +254,7 @@ async fn a_folder_closed_to_the_user_is_a_clear_error() {
 
     let said = owner.failed().await;
 
-    assert!(
-        said.contains("cannot lock") && said.contains("start as its owner"),
-        "{said}"
-    );
+    assert!(said.contains("cannot lock") && said.contains("start as its owner"), "{said}");
 }
 
 /// Not a law of its own: the process that owns a folder for the laws above. Ends when its input does.
@@ -337,14 +271,8 @@ async fn owner_process() {
     match PrivatePostgres::start(PostgresOptions::new(data_dir)).await {
         Err(error) => tell(format!("failed\n{error}")),
         Ok(postgres) => {
-            tell(format!(
-                "ready\n{}\n{}",
-                postgres.pid(),
-                postgres.database_url()
-            ));
-            tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink())
-                .await
-                .unwrap();
+            tell(format!("ready\n{}\n{}", postgres.pid(), postgres.database_url()));
+            tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await.unwrap();
             postgres.stop().await.unwrap();
         }
     }

@@ -53,8 +53,7 @@ impl Clock {
     /// Moves this clock onto `database_now`, read just now from the database.
     pub fn follow(&self, database_now: DateTime<Utc>) {
         let drift = database_now - (self.now() - TimeDelta::microseconds(self.offset()));
-        self.offset_micros
-            .store(drift.num_microseconds().unwrap_or(0), Ordering::Relaxed);
+        self.offset_micros.store(drift.num_microseconds().unwrap_or(0), Ordering::Relaxed);
     }
 
     fn offset(&self) -> i64 {

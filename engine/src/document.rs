@@ -39,7 +39,9 @@ pub enum DocumentError {
     #[error("the document is nested deeper than {MAX_DEPTH} levels; flatten it")]
     TooDeep,
     /// Larger than [`MAX_DOCUMENT_BYTES`].
-    #[error("the document has {bytes} bytes, more than {MAX_DOCUMENT_BYTES}; store large content as an artifact and refer to it")]
+    #[error(
+        "the document has {bytes} bytes, more than {MAX_DOCUMENT_BYTES}; store large content as an artifact and refer to it"
+    )]
     TooLarge {
         /// Its size as compact JSON.
         bytes: usize,
@@ -73,9 +75,7 @@ fn check_value(value: &Value, pointer: &mut String, depth: usize) -> Result<(), 
         return Err(DocumentError::TooDeep);
     }
     match value {
-        Value::String(text) if text.contains('\0') => {
-            Err(DocumentError::Nul { pointer: pointer.clone() })
-        }
+        Value::String(text) if text.contains('\0') => Err(DocumentError::Nul { pointer: pointer.clone() }),
         Value::Array(items) => items
             .iter()
             .enumerate()

@@ -57,6 +57,9 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub async fn start() -> Self {
+        // Another test of this process may have installed it; either way there is one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client can be made");
         let program = std::env::var(PROGRAM).expect("FERMATA_BIN names the program: run `make test`");
         let name = format!("fermata-dev-{}-{:x}", std::process::id(), rand_part());
         let folder = std::env::temp_dir().join(name);
@@ -83,7 +86,6 @@ impl Dev {
         })
         .await;
         let token = std::fs::read_to_string(&ready.token_file).expect("the token can be read").trim().to_owned();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client can be made");
         Self { process, folder, ready, token, http }
     }
 
@@ -163,7 +165,8 @@ impl Dev {
     /// When no worker of this group does.
     pub async fn holder(&self, command: &str) -> i32 {
         let view = self.get(&format!("/v1/commands/{command}")).await;
-        let node = view["node"].as_str().and_then(|node| node.parse::<uuid::Uuid>().ok()).expect("a worker holds the run");
+        let node =
+            view["node"].as_str().and_then(|node| node.parse::<uuid::Uuid>().ok()).expect("a worker holds the run");
         let mut database = sqlx::PgConnection::connect(&self.ready.database_url).await.expect("the database answers");
         sqlx::query_scalar("select pid from fermata.node where id = $1")
             .bind(node)

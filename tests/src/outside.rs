@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use fermata_engine::clock::Clock;
-use fermata_engine::effect::{
-    Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting,
-};
+use fermata_engine::effect::{Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting};
 use fermata_engine::workflow::{Failure, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

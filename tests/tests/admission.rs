@@ -87,9 +87,14 @@ async fn what_postgres_would_refuse_is_refused_before_it_is_queued() {
     let db = TestDb::new().await;
     let engine = db.engine(registry()).await;
     let by = Principal::operator();
-    for (payload, pointer) in [(json!({"steps": "x\0y"}), "/payload/steps"), (json!({"unknown": 1}), "/payload"), (json!([]), "/payload")] {
+    for (payload, pointer) in
+        [(json!({"steps": "x\0y"}), "/payload/steps"), (json!({"unknown": 1}), "/payload"), (json!([]), "/payload")]
+    {
         let answer = engine.submit(&by, submission("test.steps", payload.clone())).await;
-        assert!(matches!(&answer, Err(SubmitError::Invalid { pointer: at, .. }) if at == pointer), "{payload}: {answer:?}");
+        assert!(
+            matches!(&answer, Err(SubmitError::Invalid { pointer: at, .. }) if at == pointer),
+            "{payload}: {answer:?}"
+        );
     }
     assert!(matches!(engine.submit(&by, submission("none", json!({}))).await, Err(SubmitError::UnknownType { .. })));
     assert_eq!(db.count("select count(*) from fermata.run").await, 0);
@@ -117,10 +122,14 @@ async fn a_reader_that_pages_by_cursor_sees_every_event_once_and_in_commit_order
     let reader = tokio::spawn(follow(writers[0].clone(), Arc::clone(&stop)));
     let by = Principal::operator();
     for round in 0..20_u32 {
-        let sent = writers.iter().map(|writer| writer.submit(&by, submission("test.steps", json!({"steps": round % 5}))));
+        let sent =
+            writers.iter().map(|writer| writer.submit(&by, submission("test.steps", json!({"steps": round % 5}))));
         join_all(sent).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     }
-    eventually("all runs end", || async { (db.count("select count(*) from fermata.outcome").await == 160).then_some(()) }).await;
+    eventually("all runs end", || async {
+        (db.count("select count(*) from fermata.outcome").await == 160).then_some(())
+    })
+    .await;
     stop.store(true, Ordering::SeqCst);
     let seen = reader.await.unwrap();
     let head = db.count("select event from fermata.position").await;
@@ -134,10 +143,18 @@ async fn a_client_with_a_hundred_thousand_runs_does_not_starve_another_one() {
     sqlx::query("insert into fermata.run (id, client_id, kind, workflow, priority, input, trace_id, submitted_by, created_at)
         select gen_random_uuid(), 'crowd', 'test.steps', 'test.steps@1', 5, '{\"steps\": 1}', 't', 'me', now() from generate_series(1, 100000)")
         .execute(&db.pool).await.unwrap();
-    sqlx::query("insert into fermata.live (id, client_id, workflow, state, priority, ready_at)
-        select id, client_id, workflow, 0, 5, created_at from fermata.run").execute(&db.pool).await.unwrap();
+    sqlx::query(
+        "insert into fermata.live (id, client_id, workflow, state, priority, ready_at)
+        select id, client_id, workflow, 0, 5, created_at from fermata.run",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
     let worker = db.worker(registry(), Duration::from_secs(10)).await;
-    eventually("the crowd is served", || async { (db.count("select count(*) from fermata.outcome").await > 200).then_some(()) }).await;
+    eventually("the crowd is served", || async {
+        (db.count("select count(*) from fermata.outcome").await > 200).then_some(())
+    })
+    .await;
     let run = db.submit(&front, "test.steps", json!({"steps": 1})).await;
     db.ended(&worker, run).await;
     let left = db.count("select count(*) from fermata.live").await;
@@ -149,7 +166,10 @@ async fn a_record_sent_again_after_a_lost_answer_is_replayed_and_changes_nothing
     let db = TestDb::new().await;
     let front = db.engine(registry()).await;
     let run = db.submit(&front, "test.steps", json!({})).await;
-    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)").execute(&db.pool).await.unwrap();
+    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     for answer in [json!({}), json!({"1": {"outcome": "replayed"}})] {
         let refused: Value = sqlx::query_scalar(
             "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[0]::int2[], array[1], array[0], array[1], array[0],
@@ -168,7 +188,10 @@ async fn a_record_with_an_old_epoch_changes_nothing() {
     let db = TestDb::new().await;
     let front = db.engine(registry()).await;
     let run = db.submit(&front, "test.steps", json!({})).await;
-    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)").execute(&db.pool).await.unwrap();
+    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     sqlx::query("update fermata.live set epoch = epoch + 1").execute(&db.pool).await.unwrap();
     let refused: Value = sqlx::query_scalar(
         "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[3]::int2[], array[1], array[0], array[1], array[0],

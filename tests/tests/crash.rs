@@ -33,7 +33,8 @@ async fn killed_after_the_call(dev: &Dev, flow: &str, inputs: Value, hide_ms: u6
     let reference = inputs["reference"].as_str().unwrap_or_default().to_owned();
     dev.mode(json!({"hold_answer_ms": 20_000, "hide_ms": hide_ms, "times": 1, "keys": "ignore"})).await;
     let command = dev.flow(flow, inputs).await;
-    fermata_tests::eventually("the call is applied", || async { (dev.applied(&reference).await == 1).then_some(()) }).await;
+    fermata_tests::eventually("the call is applied", || async { (dev.applied(&reference).await == 1).then_some(()) })
+        .await;
     Dev::signal(dev.holder(&command).await, "KILL");
     command
 }
@@ -68,7 +69,8 @@ async fn the_api_lane_ends_as_the_contract_says() {
     let actions = dev.get(&format!("/v1/commands/{run}/actions")).await;
     assert_eq!(actions["items"].as_array().map(Vec::len), Some(2), "one successor: {actions}");
 
-    let run = killed_before_the_call_applied(&dev, "demo.http_publish", api("inconclusive", false, "inconclusive")).await;
+    let run =
+        killed_before_the_call_applied(&dev, "demo.http_publish", api("inconclusive", false, "inconclusive")).await;
     dev.mode(json!({"keys": "ignore"})).await;
     is_unknown(&dev, &run, "inconclusive", 0).await;
 
@@ -101,7 +103,8 @@ async fn a_worker_that_is_stopped_past_its_lease_and_woken_changes_nothing() {
     let mut dev = Dev::start().await;
     dev.mode(json!({"hold_answer_ms": 30_000, "times": 1})).await;
     let command = dev.flow("demo.publish", browser("frozen", "inconclusive")).await;
-    fermata_tests::eventually("the click is applied", || async { (dev.applied("frozen").await == 1).then_some(()) }).await;
+    fermata_tests::eventually("the click is applied", || async { (dev.applied("frozen").await == 1).then_some(()) })
+        .await;
     let frozen = dev.holder(&command).await;
     Dev::signal(frozen, "STOP");
     ends(&dev, &command, "frozen").await;

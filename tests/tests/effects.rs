@@ -46,7 +46,8 @@ async fn an_answered_call_walks_the_whole_machine_with_one_audit_row_each() {
     let (db, ledger, engine, run) = publish(Promises::default()).await;
     assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "k"})));
     assert_eq!(ledger.count("k"), 1);
-    let path = ["queued", "preflight_passed", "identity_verified", "attempted", "confirmed_success", "postcheck_complete"];
+    let path =
+        ["queued", "preflight_passed", "identity_verified", "attempted", "confirmed_success", "postcheck_complete"];
     assert_eq!(states(&db).await, path);
 }
 
@@ -59,7 +60,8 @@ async fn a_lost_answer_is_confirmed_by_looking_and_the_call_is_made_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_call_on_a_platform_with_keys_is_sent_again_with_the_same_key() {
-    let (db, ledger, engine, run) = publish(Promises { loses_call: true, honours_keys: true, ..Promises::default() }).await;
+    let (db, ledger, engine, run) =
+        publish(Promises { loses_call: true, honours_keys: true, ..Promises::default() }).await;
     assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
     assert_eq!((ledger.count("k"), ledger.calls()), (1, 2));
     assert_eq!(db.count("select count(*) from fermata.action where resends = 1").await, 1);
@@ -67,7 +69,8 @@ async fn a_lost_call_on_a_platform_with_keys_is_sent_again_with_the_same_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_call_with_conclusive_absence_gets_one_successor_after_the_deadline() {
-    let (db, ledger, engine, run) = publish(Promises { loses_call: true, conclusive: true, ..Promises::default() }).await;
+    let (db, ledger, engine, run) =
+        publish(Promises { loses_call: true, conclusive: true, ..Promises::default() }).await;
     assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
     assert_eq!((ledger.count("k"), ledger.calls()), (1, 2));
     assert_eq!(db.count("select count(*) from fermata.action").await, 2);
@@ -108,7 +111,10 @@ async fn the_same_intent_in_another_command_returns_the_stored_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engaged_kill_switch_blocks_before_any_call() {
     let (db, ledger) = (TestDb::new().await, Ledger::default());
-    sqlx::query("insert into fermata.kill_switch values ('account:ada', true, 'test', 'me', 1, now())").execute(&db.pool).await.unwrap();
+    sqlx::query("insert into fermata.kill_switch values ('account:ada', true, 'test', 'me', 1, now())")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
     let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": Promises::default()})).await;
     let ended = db.ended(&engine, run).await;
@@ -150,15 +156,20 @@ async fn a_node_whose_lock_connection_alone_is_cut_makes_no_second_call_happen()
     let lease = Duration::from_millis(900);
     let registry = || Registry::new().with(Publish(ledger.clone()));
     let first = db.worker(registry(), lease).await;
-    let promises = Promises { applies_after_ms: 2_500, call_timeout_ms: 4_000, conclusive: true, ..Promises::default() };
+    let promises =
+        Promises { applies_after_ms: 2_500, call_timeout_ms: 4_000, conclusive: true, ..Promises::default() };
     let run = db.submit(&first, "test.publish", json!({"key": "k", "promises": promises})).await;
     eventually("the call is under way", || async { (ledger.calls() == 1).then_some(()) }).await;
     let second = db.worker(registry(), lease).await;
 
-    sqlx::query("select pg_terminate_backend(l.pid) from pg_locks l join fermata.node n
+    sqlx::query(
+        "select pg_terminate_backend(l.pid) from pg_locks l join fermata.node n
                  on (l.classid::int8 << 32 | l.objid::int8) = n.lock_key and l.locktype = 'advisory'
-                 where n.id = (select node from fermata.live)")
-        .execute(&sqlx::PgPool::connect(&db.url).await.unwrap()).await.unwrap();
+                 where n.id = (select node from fermata.live)",
+    )
+    .execute(&sqlx::PgPool::connect(&db.url).await.unwrap())
+    .await
+    .unwrap();
 
     let ended = db.ended(&second, run).await;
     assert_eq!(ended.status, "SUCCEEDED", "{ended:?}");

@@ -54,8 +54,23 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 #[test]
 fn no_crate_depends_on_what_its_room_never_uses() {
     let forbidden: [(&str, &[&str]); 4] = [
-        ("fermata-engine", &["axum", "async-graphql", "thirtyfour", "reqwest", "hyper", "fermata-workflows", "fermata-graphql", "fermata-api"]),
-        ("fermata-workflows", &["axum", "async-graphql", "apalis", "apalis-core", "sqlx", "fermata-graphql", "fermata-api"]),
+        (
+            "fermata-engine",
+            &[
+                "axum",
+                "async-graphql",
+                "thirtyfour",
+                "reqwest",
+                "hyper",
+                "fermata-workflows",
+                "fermata-graphql",
+                "fermata-api",
+            ],
+        ),
+        (
+            "fermata-workflows",
+            &["axum", "async-graphql", "apalis", "apalis-core", "sqlx", "fermata-graphql", "fermata-api"],
+        ),
         ("fermata-graphql", &["axum", "apalis", "apalis-core", "sqlx", "fermata-workflows", "fermata-api"]),
         ("fermata-api", &["apalis", "apalis-core", "thirtyfour", "fermata-tests"]),
     ];
@@ -128,7 +143,21 @@ fn every_file_says_what_it_is_for() {
 
 #[test]
 fn the_top_level_is_the_one_on_the_card() {
-    for name in ["Cargo.toml", "engine", "api", "workflows", "migrations", "graphql", "dashboards", "tests", "README.md", "ARCHITECTURE.md", "LICENSE", "rust-toolchain.toml", ".env.example"] {
+    for name in [
+        "Cargo.toml",
+        "engine",
+        "api",
+        "workflows",
+        "migrations",
+        "graphql",
+        "dashboards",
+        "tests",
+        "README.md",
+        "ARCHITECTURE.md",
+        "LICENSE",
+        "rust-toolchain.toml",
+        ".env.example",
+    ] {
         assert!(root().join(name).exists(), "{name} is at the top");
     }
 }

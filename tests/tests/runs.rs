@@ -65,7 +65,12 @@ impl Workflow for Programs {
                 Ok(got)
             }
             "gate" => {
-                let request = GateRequest { kind: GateKind::Approval, reason: "dm_send".into(), shown: json!({"to": "bob"}), expires_in: None };
+                let request = GateRequest {
+                    kind: GateKind::Approval,
+                    reason: "dm_send".into(),
+                    shown: json!({"to": "bob"}),
+                    expires_in: None,
+                };
                 let decision = context.gate("ask", request).await?;
                 Ok(json!({"approved": decision.approved, "outputs": decision.outputs}))
             }
@@ -76,16 +81,26 @@ impl Workflow for Programs {
             }
             "retry" => {
                 let policy = RetryPolicy { max_attempts: 3, initial_ms: 20, factor: 1.0, longest_ms: 20 };
-                let attempts = context.step("flaky").retry(policy).run(|attempt| async move {
-                    self.bodies.fetch_add(1, Ordering::SeqCst);
-                    if u64::from(attempt) < input.n { Err(StepError::retry("flaky", "not yet")) } else { Ok(attempt) }
-                }).await?;
+                let attempts = context
+                    .step("flaky")
+                    .retry(policy)
+                    .run(|attempt| async move {
+                        self.bodies.fetch_add(1, Ordering::SeqCst);
+                        if u64::from(attempt) < input.n {
+                            Err(StepError::retry("flaky", "not yet"))
+                        } else {
+                            Ok(attempt)
+                        }
+                    })
+                    .await?;
                 Ok(json!(attempts))
             }
             "children" => {
                 let mut children = Vec::new();
                 for n in 0..input.n {
-                    children.push(context.start_child("child", "test.program", json!({"program": "steps", "n": n + 1})).await?);
+                    children.push(
+                        context.start_child("child", "test.program", json!({"program": "steps", "n": n + 1})).await?,
+                    );
                 }
                 Ok(json!(context.wait_all(&children).await?))
             }
@@ -94,15 +109,26 @@ impl Workflow for Programs {
                 child.wait(&context).await
             }
             "race" => {
-                let (winner, ()) = context.race("first", vec![
-                    Branch::new("slow", |context: Context| async move { context.sleep("nap", Duration::from_secs(3_600)).await }),
-                    Branch::new("quick", |context: Context| async move { context.sleep("nap", Duration::from_millis(20)).await }),
-                ]).await?;
+                let (winner, ()) = context
+                    .race(
+                        "first",
+                        vec![
+                            Branch::new("slow", |context: Context| async move {
+                                context.sleep("nap", Duration::from_secs(3_600)).await
+                            }),
+                            Branch::new("quick", |context: Context| async move {
+                                context.sleep("nap", Duration::from_millis(20)).await
+                            }),
+                        ],
+                    )
+                    .await?;
                 self.count(&context, "after").await?;
                 context.sleep("rest", Duration::from_millis(20)).await?;
                 Ok(json!(winner))
             }
-            "renew" if input.n < 3 => match context.continue_as_new(json!({"program": "renew", "n": input.n + 1})).await {},
+            "renew" if input.n < 3 => {
+                match context.continue_as_new(json!({"program": "renew", "n": input.n + 1})).await {}
+            }
             "renew" => Ok(json!(self.count(&context, "done").await?)),
             "changed" => {
                 let name = if self.bodies.load(Ordering::SeqCst) == 0 { "old" } else { "new" };
@@ -209,10 +235,12 @@ async fn cancelling_a_run_cancels_its_children() {
     let (db, _, engine, run) = started(json!({"program": "forever"})).await;
     eventually("the child waits", || async {
         (db.count("select count(*) from fermata.live where wait_reason = 'signal'").await == 1).then_some(())
-    }).await;
+    })
+    .await;
     engine.cancel(&Principal::operator(), run, "enough".into()).await.unwrap();
     assert_eq!(db.ended(&engine, run).await.status, "CANCELLED");
-    eventually("the child ends", || async { (db.count("select count(*) from fermata.live").await == 0).then_some(()) }).await;
+    eventually("the child ends", || async { (db.count("select count(*) from fermata.live").await == 0).then_some(()) })
+        .await;
     assert_eq!(db.count("select count(*) from fermata.outcome where status = 'CANCELLED'").await, 2);
 }
 
@@ -236,8 +264,11 @@ async fn continue_as_new_goes_on_under_the_same_command() {
 async fn time_chance_and_ids_are_the_same_on_replay() {
     let (db, _, engine, run) = started(json!({"program": "pure"})).await;
     let ended = db.ended(&engine, run).await;
-    let recorded: Vec<Value> = sqlx::query_scalar("select output from fermata.step where key like '@%' order by seq, key")
-        .fetch_all(&db.pool).await.unwrap();
+    let recorded: Vec<Value> =
+        sqlx::query_scalar("select output from fermata.step where key like '@%' order by seq, key")
+            .fetch_all(&db.pool)
+            .await
+            .unwrap();
     let result = ended.result.unwrap();
     assert!(recorded.iter().all(|value| result.as_array().unwrap().contains(value)), "{recorded:?} {result}");
 }
@@ -247,7 +278,10 @@ async fn a_run_past_its_deadline_fails_and_says_so() {
     let (db, programs) = (TestDb::new().await, Programs::default());
     let engine = db.worker(programs.registry(), LEASE).await;
     let mut late = fermata_engine::run::Submission {
-        client_id: "c".into(), kind: "test.program".into(), payload: json!({"program": "signal"}), ..Default::default()
+        client_id: "c".into(),
+        kind: "test.program".into(),
+        payload: json!({"program": "signal"}),
+        ..Default::default()
     };
     late.deadline = Some(engine.clock().now() + chrono::TimeDelta::milliseconds(300));
     let run = engine.submit(&Principal::operator(), late).await.unwrap().command_id;

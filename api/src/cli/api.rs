@@ -55,7 +55,10 @@ impl Api {
         let same = args.url.is_none() || args.url == of_dev;
         let Some(base) = args.url.clone().or(of_dev) else {
             return Err(Trouble::new(Exit::Unreachable, "no API to speak to")
-                .why(format!("neither --url nor FERMATA_URL is set, and no `fermata dev` runs on {}", args.data_dir.display()))
+                .why(format!(
+                    "neither --url nor FERMATA_URL is set, and no `fermata dev` runs on {}",
+                    args.data_dir.display()
+                ))
                 .remedy("start `fermata dev` in another terminal, or name the API with --url"));
         };
         let token = match (&args.token_file, inherited_token()) {
@@ -111,7 +114,8 @@ impl Api {
                 Ok(Value::Null)
             } else {
                 serde_json::from_slice(&body).map_err(|error| {
-                    Trouble::failed(format!("{} does not answer as an API of Fermata does", self.base)).why(error.to_string())
+                    Trouble::failed(format!("{} does not answer as an API of Fermata does", self.base))
+                        .why(error.to_string())
                 })
             };
         }
@@ -125,10 +129,10 @@ fn inherited_token() -> Option<String> {
 
 /// A client for an address; a proxy of the environment is meant for the outside, not for this machine.
 pub(super) fn client(base: &str) -> Result<Client, Trouble> {
-    let url = Url::parse(base).map_err(|error| {
-        Trouble::new(Exit::Usage, format!("`{base}` is no URL")).why(error.to_string())
-    })?;
-    let here = matches!(url.host_str(), Some("localhost" | "[::1]")) || url.host_str().is_some_and(|host| host.starts_with("127."));
+    let url = Url::parse(base)
+        .map_err(|error| Trouble::new(Exit::Usage, format!("`{base}` is no URL")).why(error.to_string()))?;
+    let here = matches!(url.host_str(), Some("localhost" | "[::1]"))
+        || url.host_str().is_some_and(|host| host.starts_with("127."));
     let builder = Client::builder().timeout(ANSWER_LIMIT);
     let builder = if here { builder.no_proxy() } else { builder };
     builder.build().map_err(|error| Trouble::failed("no HTTP client").why(error.to_string()))

@@ -63,7 +63,9 @@ async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
     let api = Api::find(&args.api)?;
     let page = api.get(&query("/v1/gates", &[("state", Some(args.state)), ("command_id", args.command)])).await?;
     out.print(&page, || {
-        let row = |it: &Value| ["gate_id", "state", "kind", "reason", "command_id", "opened_at"].map(|name| field(it, name)).to_vec();
+        let row = |it: &Value| {
+            ["gate_id", "state", "kind", "reason", "command_id", "opened_at"].map(|name| field(it, name)).to_vec()
+        };
         let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
         table(&["gate", "state", "kind", "reason", "command", "since"], &rows)
     });

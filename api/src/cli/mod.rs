@@ -141,7 +141,8 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Watch(args) => interruptible(watch::run(args, out)).await,
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
-        Command::Bench(args) => interruptible(bench::run(args, out)).await,
+        // It has a database to put away, so it looks after Ctrl-C itself.
+        Command::Bench(args) => Box::pin(bench::run(args, out)).await,
     }
 }
 

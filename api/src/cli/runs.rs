@@ -112,15 +112,13 @@ pub(super) fn query(path: &str, fields: &[(&str, Option<String>)]) -> String {
 
 async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
     let api = Api::find(&args.api)?;
-    let fields = [
-        ("state", args.state),
-        ("type", args.r#type),
-        ("limit", Some(args.limit.to_string())),
-        ("after", args.after),
-    ];
+    let fields =
+        [("state", args.state), ("type", args.r#type), ("limit", Some(args.limit.to_string())), ("after", args.after)];
     let page = api.get(&query("/v1/commands", &fields)).await?;
     out.print(&page, || {
-        let row = |it: &Value| ["command_id", "status", "type", "client_id", "created_at"].map(|name| field(it, name)).to_vec();
+        let row = |it: &Value| {
+            ["command_id", "status", "type", "client_id", "created_at"].map(|name| field(it, name)).to_vec()
+        };
         let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
         let more = page["next_cursor"].as_str().map(|cursor| format!("\nmore: --after {cursor}")).unwrap_or_default();
         table(&["command", "status", "type", "client", "accepted"], &rows) + more.as_str()

@@ -247,6 +247,10 @@ mod tests {
         for (text, secs) in [("90", 90), ("90s", 90), ("10m", 600), ("12h", 43_200), ("30d", 2_592_000)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(secs)), "{text}");
         }
-        assert!(["", "d", "1w", "-1", "99999999999999999999", "9999999999999999999d"].iter().all(|text| duration(text).is_err()));
+        assert!(
+            ["", "d", "1w", "-1", "99999999999999999999", "9999999999999999999d"]
+                .iter()
+                .all(|text| duration(text).is_err())
+        );
     }
 }

@@ -80,7 +80,8 @@ fn outcome(status: &str, command: &Value) -> Option<Exit> {
 /// A person is asked either for a decision or for what nobody can tell.
 async fn waiting(api: &Api, id: &str) -> Result<Exit, Trouble> {
     let gates = api.get(&format!("/v1/commands/{id}/gates?state=open")).await?;
-    let unknown = gates["items"].as_array().is_some_and(|all| all.iter().any(|gate| gate["reason"] == "outcome_unknown"));
+    let unknown =
+        gates["items"].as_array().is_some_and(|all| all.iter().any(|gate| gate["reason"] == "outcome_unknown"));
     Ok(if unknown { Exit::Unknown } else { Exit::Waiting })
 }
 

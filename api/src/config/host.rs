@@ -34,10 +34,9 @@ impl HostPattern {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         match self {
             Self::Name(name) => *name == host,
-            Self::Below(parent) => host.strip_suffix(parent.as_str()).is_some_and(|rest| {
-                rest.strip_suffix('.')
-                    .is_some_and(|label| !label.is_empty())
-            }),
+            Self::Below(parent) => host
+                .strip_suffix(parent.as_str())
+                .is_some_and(|rest| rest.strip_suffix('.').is_some_and(|label| !label.is_empty())),
             Self::Network { .. } => false,
         }
     }
@@ -67,24 +66,14 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.to_ascii_lowercase();
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(&text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
         if let Ok(network) = bare.parse::<IpAddr>() {
-            return Ok(Self::Network {
-                network,
-                prefix: bits(network),
-            });
+            return Ok(Self::Network { network, prefix: bits(network) });
         }
         if let Some((address, prefix)) = text.split_once('/') {
             let network: IpAddr = address.parse().map_err(|_| NotAHostPattern)?;
             let prefix: u8 = prefix.parse().map_err(|_| NotAHostPattern)?;
-            return if prefix <= bits(network) {
-                Ok(Self::Network { network, prefix })
-            } else {
-                Err(NotAHostPattern)
-            };
+            return if prefix <= bits(network) { Ok(Self::Network { network, prefix }) } else { Err(NotAHostPattern) };
         }
         match text.strip_prefix("*.") {
             Some(parent) if is_name(parent) => Ok(Self::Below(parent.to_owned())),
@@ -117,9 +106,7 @@ const fn bits(address: IpAddr) -> u8 {
 fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     text.len() <= 253 && text.split('.').all(is_label)
 }
@@ -151,33 +138,14 @@ mod tests {
             ("fd00::/8", "fd12::1", true),
         ] {
             let pattern: HostPattern = pattern.parse().unwrap();
-            assert_eq!(
-                pattern.matches_address(address.parse().unwrap()),
-                allowed,
-                "{pattern} {address}"
-            );
+            assert_eq!(pattern.matches_address(address.parse().unwrap()), allowed, "{pattern} {address}");
         }
     }
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        for text in [
-            "",
-            "*",
-            "*.",
-            "a..b",
-            "10.0.0.0/33",
-            "x/8",
-            "http://a",
-            "a b",
-            "a:80",
-            "::1/129",
-        ] {
-            assert_eq!(
-                text.parse::<HostPattern>(),
-                Err(NotAHostPattern),
-                "{text:?}"
-            );
+        for text in ["", "*", "*.", "a..b", "10.0.0.0/33", "x/8", "http://a", "a b", "a:80", "::1/129"] {
+            assert_eq!(text.parse::<HostPattern>(), Err(NotAHostPattern), "{text:?}");
         }
     }
 }

@@ -139,11 +139,7 @@ impl Key {
 
     /// Default for these roles.
     pub fn default_for(&self, roles: &[Role]) -> Option<&'static str> {
-        if roles.contains(&Role::Dev) {
-            self.dev_default.or(self.default)
-        } else {
-            self.default
-        }
+        if roles.contains(&Role::Dev) { self.dev_default.or(self.default) } else { self.default }
     }
 }
 
@@ -157,9 +153,7 @@ pub fn key_named(name: &str) -> Option<&'static Key> {
     keys().find(|key| key.answers_to(name))
 }
 
-const HTTP: Kind = Kind::Url {
-    schemes: &["http", "https"],
-};
+const HTTP: Kind = Kind::Url { schemes: &["http", "https"] };
 
 /// The schema of the whole program.
 pub static GROUPS: &[Group] = &[

@@ -66,9 +66,7 @@ impl Role {
 
     /// The served role of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Api, Self::Worker, Self::Browser]
-            .into_iter()
-            .find(|role| role.name() == name)
+        [Self::Api, Self::Worker, Self::Browser].into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -137,9 +135,7 @@ impl Config {
 
     /// What differs from the plain defaults, for the environment of a child process. Holds secrets.
     pub fn child_environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.environment
-            .iter()
-            .map(|(name, value)| (*name, value.expose()))
+        self.environment.iter().map(|(name, value)| (*name, value.expose()))
     }
 
     fn read(values: &Values, roles: Vec<Role>, report: ConfigReport) -> Result<Self, Unfit> {
@@ -147,9 +143,7 @@ impl Config {
         Ok(Self {
             roles,
             config_file: values.optional("FERMATA_CONFIG")?,
-            artifacts_dir: values
-                .optional("FERMATA_ARTIFACTS_DIR")?
-                .unwrap_or_else(|| data_dir.join("artifacts")),
+            artifacts_dir: values.optional("FERMATA_ARTIFACTS_DIR")?.unwrap_or_else(|| data_dir.join("artifacts")),
             data_dir,
             drain: values.get("FERMATA_DRAIN_SECS")?,
             database_url: values.optional("DATABASE_URL")?,
@@ -196,10 +190,7 @@ struct Unfit(&'static str);
 impl Values {
     fn optional<T: FromSetting>(&self, name: &'static str) -> Result<Option<T>, Unfit> {
         self.asked.borrow_mut().push(name);
-        self.settings
-            .get(name)
-            .map(|setting| T::from_setting(setting).ok_or(Unfit(name)))
-            .transpose()
+        self.settings.get(name).map(|setting| T::from_setting(setting).ok_or(Unfit(name))).transpose()
     }
 
     fn get<T: FromSetting>(&self, name: &'static str) -> Result<T, Unfit> {
@@ -220,11 +211,7 @@ impl Reading {
     fn take(&mut self, key: &'static Key, raw: &str, origin: &Origin) {
         self.document.insert(key.name.to_owned(), key.json(raw));
         // A secret tells the hash only that it is set.
-        self.hash.update(format!(
-            "{}={}\n",
-            key.name,
-            if key.secret { "set" } else { raw }
-        ));
+        self.hash.update(format!("{}={}\n", key.name, if key.secret { "set" } else { raw }));
         if *origin != Origin::Default || key.default != Some(raw) {
             self.values.environment.insert(key.name, Secret::new(raw));
         }
@@ -247,24 +234,12 @@ impl Reading {
             Ok(validator) => validator
                 .iter_errors(&Value::Object(std::mem::take(&mut self.document)))
                 .filter(|error| error.kind().keyword() != "required")
-                .map(|error| {
-                    (
-                        error.instance_path().to_string(),
-                        error.kind().keyword().to_owned(),
-                    )
-                })
+                .map(|error| (error.instance_path().to_string(), error.kind().keyword().to_owned()))
                 .collect(),
-            Err(error) => vec![(
-                "/config.schema.json".to_owned(),
-                error.kind().keyword().to_owned(),
-            )],
+            Err(error) => vec![("/config.schema.json".to_owned(), error.kind().keyword().to_owned())],
         };
         for (path, keyword) in refusals {
-            let name = path
-                .trim_start_matches('/')
-                .split('/')
-                .next()
-                .unwrap_or_default();
+            let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
             if self.invalid.iter().any(|known| known.key == name) {
                 continue;
             }
@@ -272,9 +247,7 @@ impl Reading {
                 key: name.to_owned(),
                 reason: format!("is refused by the schema's `{keyword}`"),
                 origin: "infra/config.schema.json".to_owned(),
-                remedy: key_named(name)
-                    .map(|key| key.doc.to_owned())
-                    .unwrap_or_default(),
+                remedy: key_named(name).map(|key| key.doc.to_owned()).unwrap_or_default(),
             });
         }
     }
@@ -284,32 +257,14 @@ const ROLES: &str = "FERMATA_ROLES";
 
 /// The roles that `FERMATA_ROLES` names; all of them when it names none that we know, so that the report is complete.
 fn configured_roles(sources: &Sources) -> Vec<Role> {
-    let set = key_named(ROLES)
-        .and_then(|key| sources.resolve(key))
-        .map(|(raw, _)| raw)
-        .unwrap_or_default();
+    let set = key_named(ROLES).and_then(|key| sources.resolve(key)).map(|(raw, _)| raw).unwrap_or_default();
     let named: Vec<Role> = value::words(&set).filter_map(Role::named).collect();
-    if named.is_empty() {
-        Role::SERVED
-            .iter()
-            .filter_map(|name| Role::named(name))
-            .collect()
-    } else {
-        named
-    }
+    if named.is_empty() { Role::SERVED.iter().filter_map(|name| Role::named(name)).collect() } else { named }
 }
 
 fn missing(key: &Key) -> Note {
-    let names = key
-        .required_for
-        .iter()
-        .map(|role| role.name())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let example = key
-        .example
-        .map(|example| format!(", such as {}={example}", key.name))
-        .unwrap_or_default();
+    let names = key.required_for.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
+    let example = key.example.map(|example| format!(", such as {}={example}", key.name)).unwrap_or_default();
     Note {
         key: key.name.to_owned(),
         origin: "not set".to_owned(),
@@ -319,28 +274,13 @@ fn missing(key: &Key) -> Note {
 
 fn evaluate(roles: &[Role], sources: &Sources) -> (Option<Config>, ConfigReport) {
     let given = !roles.is_empty();
-    let roles = if given {
-        roles.to_vec()
-    } else {
-        configured_roles(sources)
-    };
-    let served: Vec<&str> = roles
-        .iter()
-        .map(|role| role.name())
-        .filter(|name| Role::SERVED.contains(name))
-        .collect();
-    let served =
-        Some((served.join(","), Origin::CommandLine)).filter(|_| given && !served.is_empty());
-    let mut reading = Reading {
-        invalid: sources.faults().to_vec(),
-        ..Reading::default()
-    };
+    let roles = if given { roles.to_vec() } else { configured_roles(sources) };
+    let served: Vec<&str> = roles.iter().map(|role| role.name()).filter(|name| Role::SERVED.contains(name)).collect();
+    let served = Some((served.join(","), Origin::CommandLine)).filter(|_| given && !served.is_empty());
+    let mut reading = Reading { invalid: sources.faults().to_vec(), ..Reading::default() };
     let mut notes = Vec::new();
     for key in keys() {
-        let default = || {
-            key.default_for(&roles)
-                .map(|value| (value.to_owned(), Origin::Default))
-        };
+        let default = || key.default_for(&roles).map(|value| (value.to_owned(), Origin::Default));
         let flag = served.clone().filter(|_| key.name == ROLES);
         if let Some((raw, origin)) = flag.or_else(|| sources.resolve(key)).or_else(default) {
             reading.take(key, &raw, &origin);
@@ -352,11 +292,7 @@ fn evaluate(roles: &[Role], sources: &Sources) -> (Option<Config>, ConfigReport)
     let missing: Vec<String> = notes.iter().map(|note| note.key.clone()).collect();
     let unknown = sources.unknown();
     let mut report = ConfigReport {
-        service: roles
-            .iter()
-            .map(|role| role.name())
-            .collect::<Vec<_>>()
-            .join(","),
+        service: roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(","),
         ok: missing.is_empty() && reading.invalid.is_empty(),
         missing,
         invalid: reading.invalid,

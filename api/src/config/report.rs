@@ -55,35 +55,14 @@ impl fmt::Display for ConfigReport {
             1 => writeln!(f, "configuration of {}: 1 problem", self.service)?,
             _ => writeln!(f, "configuration of {}: {problems} problems", self.service)?,
         }
-        for note in self
-            .notes
-            .iter()
-            .filter(|note| self.missing.contains(&note.key))
-        {
+        for note in self.notes.iter().filter(|note| self.missing.contains(&note.key)) {
             writeln!(f, "  missing  {}\n           -> {}", note.key, note.remedy)?;
         }
-        for Invalid {
-            key,
-            reason,
-            origin,
-            remedy,
-        } in &self.invalid
-        {
-            writeln!(
-                f,
-                "  invalid  {key} {reason} ({origin})\n           -> {remedy}"
-            )?;
+        for Invalid { key, reason, origin, remedy } in &self.invalid {
+            writeln!(f, "  invalid  {key} {reason} ({origin})\n           -> {remedy}")?;
         }
-        for note in self
-            .notes
-            .iter()
-            .filter(|note| self.unknown.contains(&note.key))
-        {
-            writeln!(
-                f,
-                "  unknown  {} ({})\n           -> {}",
-                note.key, note.origin, note.remedy
-            )?;
+        for note in self.notes.iter().filter(|note| self.unknown.contains(&note.key)) {
+            writeln!(f, "  unknown  {} ({})\n           -> {}", note.key, note.origin, note.remedy)?;
         }
         write!(f, "  hash     {}", self.hash)
     }

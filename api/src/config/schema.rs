@@ -14,9 +14,7 @@ use super::{HostPattern, Role};
 /// Numbers, booleans and lists are typed; a loader reads them from text first. What a role requires
 /// is asked of a configuration that names the role or, as then all are served, names none.
 pub fn json_schema() -> Value {
-    let properties: Map<String, Value> = keys()
-        .map(|key| (key.name.to_owned(), property(key)))
-        .collect();
+    let properties: Map<String, Value> = keys().map(|key| (key.name.to_owned(), property(key))).collect();
     let requirements: Vec<Value> = [Role::Api, Role::Worker, Role::Browser]
         .into_iter()
         .map(|role| {
@@ -45,13 +43,9 @@ pub fn validator() -> Result<jsonschema::Validator, jsonschema::ValidationError<
     jsonschema::options()
         .should_validate_formats(true)
         .with_format("uri", is_url)
-        .with_format("socket-address", |text: &str| {
-            text.parse::<SocketAddr>().is_ok()
-        })
+        .with_format("socket-address", |text: &str| text.parse::<SocketAddr>().is_ok())
         .with_format("log-filter", is_log_filter)
-        .with_format("host-pattern", |text: &str| {
-            text.parse::<HostPattern>().is_ok()
-        })
+        .with_format("host-pattern", |text: &str| text.parse::<HostPattern>().is_ok())
         .build(&json_schema())
 }
 
@@ -120,12 +114,7 @@ pub fn env_example() -> String {
                 let _ = writeln!(text, "# {fact}");
             }
             let required = key.example.filter(|_| !key.required_for.is_empty());
-            let _ = writeln!(
-                text,
-                "{}={}",
-                key.name,
-                key.default.or(required).unwrap_or_default()
-            );
+            let _ = writeln!(text, "{}={}", key.name, key.default.or(required).unwrap_or_default());
         }
     }
     text
@@ -135,10 +124,7 @@ fn facts(key: &Key) -> Vec<String> {
     let mut facts = vec![match key.kind {
         Kind::Url { schemes } => format!("A URL: {}.", schemes.join(" or ")),
         Kind::Integer { min, max } | Kind::Seconds { min, max } => {
-            format!(
-                "A whole number of {}, {min} to {max}.",
-                key.unit.unwrap_or("units")
-            )
+            format!("A whole number of {}, {min} to {max}.", key.unit.unwrap_or("units"))
         }
         Kind::Bool => "true or false.".to_owned(),
         Kind::Choice(words) => format!("One of: {}.", words.join(", ")),

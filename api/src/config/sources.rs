@@ -64,15 +64,10 @@ impl Sources {
     /// This process's environment, the flags given (keyed by configuration name), and the file that
     /// `FERMATA_CONFIG` names in either. A file that cannot be read becomes a reported problem.
     pub fn of_process(command_line: impl IntoIterator<Item = (String, String)>) -> Self {
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        });
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
         let sources = Self::new(environment, command_line);
-        let Some((path, origin)) = key_named("FERMATA_CONFIG").and_then(|key| sources.resolve(key))
-        else {
+        let Some((path, origin)) = key_named("FERMATA_CONFIG").and_then(|key| sources.resolve(key)) else {
             return sources;
         };
         match std::fs::read_to_string(&path) {
@@ -93,44 +88,21 @@ impl Sources {
             let number = index + 1;
             let fault = match read_line(line) {
                 Ok(None) => continue,
-                Ok(Some((name, value))) => match self
-                    .file
-                    .insert(name.to_owned(), (value.to_owned(), number))
-                {
+                Ok(Some((name, value))) => match self.file.insert(name.to_owned(), (value.to_owned(), number)) {
                     None => continue,
-                    Some((_, first)) => file_fault(
-                        name,
-                        format!("is set twice, first on line {first}"),
-                        "keep one",
-                    ),
+                    Some((_, first)) => file_fault(name, format!("is set twice, first on line {first}"), "keep one"),
                 },
                 Err(reason) => {
                     let remedy = "write KEY=value, with quotes around a value that holds # or spaces at its ends";
                     file_fault("(line)", reason.to_owned(), remedy)
                 }
             };
-            let origin = Origin::File {
-                path: self.file_path.clone(),
-                line: number,
-            }
-            .to_string();
+            let origin = Origin::File { path: self.file_path.clone(), line: number }.to_string();
             self.faults.push(Invalid { origin, ..fault });
         }
-        if let Some((_, line)) = self
-            .file
-            .remove("FERMATA_CONFIG")
-            .filter(|(value, _)| !value.is_empty())
-        {
-            let fault = file_fault(
-                "FERMATA_CONFIG",
-                "is set in the file that it names".to_owned(),
-                "remove the line",
-            );
-            let origin = Origin::File {
-                path: self.file_path.clone(),
-                line,
-            }
-            .to_string();
+        if let Some((_, line)) = self.file.remove("FERMATA_CONFIG").filter(|(value, _)| !value.is_empty()) {
+            let fault = file_fault("FERMATA_CONFIG", "is set in the file that it names".to_owned(), "remove the line");
+            let origin = Origin::File { path: self.file_path.clone(), line }.to_string();
             self.faults.push(Invalid { origin, ..fault });
         }
         self
@@ -152,25 +124,12 @@ impl Sources {
         let names = || std::iter::once(key.name).chain(key.aliases.iter().copied());
         let set = |value: &str| Some(value.trim().to_owned()).filter(|value| !value.is_empty());
         let flag = |name| Some((set(self.command_line.get(name)?)?, Origin::CommandLine));
-        let variable = |name: &str| {
-            Some((
-                set(self.environment.get(name)?)?,
-                Origin::Environment(name.to_owned()),
-            ))
-        };
+        let variable = |name: &str| Some((set(self.environment.get(name)?)?, Origin::Environment(name.to_owned())));
         let line = |name| {
             let (value, line) = self.file.get(name)?;
-            Some((
-                set(value)?,
-                Origin::File {
-                    path: self.file_path.clone(),
-                    line: *line,
-                },
-            ))
+            Some((set(value)?, Origin::File { path: self.file_path.clone(), line: *line }))
         };
-        let found = names()
-            .find_map(flag)
-            .or_else(|| names().find_map(variable));
+        let found = names().find_map(flag).or_else(|| names().find_map(variable));
         found.or_else(|| names().find_map(line))
     }
 
@@ -178,52 +137,25 @@ impl Sources {
     /// those with our prefix and those one slip away from a key of ours.
     pub(super) fn unknown(&self) -> Vec<Note> {
         let is_stranger = |name: &&String| key_named(name).is_none();
-        let lines = self
-            .file
-            .iter()
-            .map(|(name, (_, line))| (name, *line))
-            .filter(|(name, _)| is_stranger(name));
-        let from_file = lines.map(|(name, line)| {
-            (
-                name,
-                Origin::File {
-                    path: self.file_path.clone(),
-                    line,
-                },
-            )
-        });
-        let from_flags = self
-            .command_line
-            .keys()
-            .filter(is_stranger)
-            .map(|name| (name, Origin::CommandLine));
+        let lines = self.file.iter().map(|(name, (_, line))| (name, *line)).filter(|(name, _)| is_stranger(name));
+        let from_file = lines.map(|(name, line)| (name, Origin::File { path: self.file_path.clone(), line }));
+        let from_flags = self.command_line.keys().filter(is_stranger).map(|name| (name, Origin::CommandLine));
         let from_environment = self
             .environment
             .keys()
             .filter(is_stranger)
-            .filter(|name| {
-                name.starts_with("FERMATA_") || nearest(name).is_some_and(|(_, slips)| slips == 1)
-            })
+            .filter(|name| name.starts_with("FERMATA_") || nearest(name).is_some_and(|(_, slips)| slips == 1))
             .map(|name| (name, Origin::Environment(name.clone())));
         from_file
             .chain(from_environment)
             .chain(from_flags)
-            .map(|(name, origin)| Note {
-                key: name.clone(),
-                origin: origin.to_string(),
-                remedy: meant(name),
-            })
+            .map(|(name, origin)| Note { key: name.clone(), origin: origin.to_string(), remedy: meant(name) })
             .collect()
     }
 }
 
 fn file_fault(key: &str, reason: String, remedy: &str) -> Invalid {
-    Invalid {
-        key: key.to_owned(),
-        reason,
-        origin: String::new(),
-        remedy: remedy.to_owned(),
-    }
+    Invalid { key: key.to_owned(), reason, origin: String::new(), remedy: remedy.to_owned() }
 }
 
 /// One line of the file: nothing, a pair, or what is wrong with it.
@@ -245,18 +177,10 @@ fn read_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
             let (inside, after) = rest.split_once(quote).ok_or("has an open quote")?;
             let after = after.trim();
             let sound = after.is_empty() || after.starts_with('#');
-            return if sound {
-                Ok(Some((name, inside)))
-            } else {
-                Err("goes on after its closing quote")
-            };
+            return if sound { Ok(Some((name, inside))) } else { Err("goes on after its closing quote") };
         }
     }
-    let end = if value.starts_with('#') {
-        0
-    } else {
-        value.find(" #").unwrap_or(value.len())
-    };
+    let end = if value.starts_with('#') { 0 } else { value.find(" #").unwrap_or(value.len()) };
     Ok(Some((name, value[..end].trim_end())))
 }
 
@@ -272,8 +196,7 @@ fn nearest(name: &str) -> Option<(&'static str, usize)> {
     const SHORTEST: usize = 8;
     let names = keys().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
     let long = names.filter(|known| known.len() >= SHORTEST);
-    long.map(|known| (known, slips(known, name)))
-        .min_by_key(|(_, slips)| *slips)
+    long.map(|known| (known, slips(known, name))).min_by_key(|(_, slips)| *slips)
 }
 
 /// Levenshtein distance.

@@ -9,10 +9,7 @@ use super::*;
 const CANARY: &str = "hunter2canary";
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn environment(set: &[(&str, &str)]) -> Sources {
@@ -20,71 +17,39 @@ fn environment(set: &[(&str, &str)]) -> Sources {
 }
 
 fn database() -> (&'static str, &'static str) {
-    (
-        "DATABASE_URL",
-        "postgres://app:hunter2canary@db.example.com/fermata",
-    )
+    ("DATABASE_URL", "postgres://app:hunter2canary@db.example.com/fermata")
 }
 
 #[test]
 fn all_problems_are_told_at_once_each_with_origin_and_remedy() {
     let sources = Sources::new(
-        pairs(&[
-            ("LISTEN_CONTROL", "nowhere"),
-            ("PROBES_REQUIRE_AUTH", "perhaps"),
-            ("FERMATA_DRAIN_SEC", "3"),
-        ]),
+        pairs(&[("LISTEN_CONTROL", "nowhere"), ("PROBES_REQUIRE_AUTH", "perhaps"), ("FERMATA_DRAIN_SEC", "3")]),
         pairs(&[("MAX_SESSIONS", "65")]),
     )
-    .with_file(
-        "app.env",
-        "# first\nWORKER_SLOTS = many\nno pair\nLEASE_SECS=\"10\nFERMATA_LOG='a=b=c'\n",
-    );
+    .with_file("app.env", "# first\nWORKER_SLOTS = many\nno pair\nLEASE_SECS=\"10\nFERMATA_LOG='a=b=c'\n");
 
     let report = build_config_report(&[Role::Api], &sources);
 
     assert!(!report.ok);
     assert_eq!(report.missing, ["DATABASE_URL"]);
     assert_eq!(report.unknown, ["FERMATA_DRAIN_SEC"]);
-    let told: Vec<(&str, &str)> = report
-        .invalid
-        .iter()
-        .map(|i| (i.key.as_str(), i.origin.as_str()))
-        .collect();
+    let told: Vec<(&str, &str)> = report.invalid.iter().map(|i| (i.key.as_str(), i.origin.as_str())).collect();
     assert_eq!(
         told,
         [
             ("(line)", "app.env:3"),
             ("(line)", "app.env:4"),
             ("LISTEN_CONTROL", "environment variable LISTEN_CONTROL"),
-            (
-                "PROBES_REQUIRE_AUTH",
-                "environment variable PROBES_REQUIRE_AUTH"
-            ),
+            ("PROBES_REQUIRE_AUTH", "environment variable PROBES_REQUIRE_AUTH"),
             ("WORKER_SLOTS", "app.env:2"),
             ("MAX_SESSIONS", "command line"),
             ("FERMATA_LOG", "app.env:5"),
         ]
     );
-    assert!(
-        report
-            .invalid
-            .iter()
-            .all(|i| !i.reason.is_empty() && !i.remedy.is_empty())
-    );
-    assert!(
-        report
-            .notes
-            .iter()
-            .all(|note| !note.origin.is_empty() && !note.remedy.is_empty())
-    );
+    assert!(report.invalid.iter().all(|i| !i.reason.is_empty() && !i.remedy.is_empty()));
+    assert!(report.notes.iter().all(|note| !note.origin.is_empty() && !note.remedy.is_empty()));
     let text = report.to_string();
-    for part in [
-        "8 problems",
-        "missing  DATABASE_URL",
-        "app.env:2",
-        "did you mean FERMATA_DRAIN_SECS?",
-    ] {
+    for part in ["8 problems", "missing  DATABASE_URL", "app.env:2", "did you mean FERMATA_DRAIN_SECS?"] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -92,10 +57,7 @@ fn all_problems_are_told_at_once_each_with_origin_and_remedy() {
 #[test]
 fn each_role_lists_what_it_misses_and_the_others_start() {
     for role in [Role::Api, Role::Worker, Role::Browser] {
-        let needed: Vec<&str> = keys()
-            .filter(|key| key.required_for.contains(&role))
-            .map(|key| key.name)
-            .collect();
+        let needed: Vec<&str> = keys().filter(|key| key.required_for.contains(&role)).map(|key| key.name).collect();
         let report = build_config_report(&[role], &environment(&[]));
         assert_eq!(
             (report.missing, report.service.as_str()),
@@ -125,58 +87,29 @@ fn a_later_source_wins_and_an_empty_value_is_not_set() {
 
     let config = Config::load(&[Role::Worker], &sources).unwrap();
 
-    assert_eq!(
-        (
-            config.worker_slots,
-            config.max_sessions,
-            config.log_filter.as_str()
-        ),
-        (3, 3, "warn")
-    );
-    assert_eq!(
-        (config.lease.as_secs(), config.call_skew.as_secs()),
-        (20, 5)
-    );
+    assert_eq!((config.worker_slots, config.max_sessions, config.log_filter.as_str()), (3, 3, "warn"));
+    assert_eq!((config.lease.as_secs(), config.call_skew.as_secs()), (20, 5));
     assert_eq!(config.artifacts_dir, Path::new(".fermata/artifacts"));
 }
 
 #[test]
 fn roles_come_from_the_argument_and_otherwise_from_the_key() {
     let sources = environment(&[database(), ("FERMATA_ROLES", "worker, api")]);
-    assert_eq!(
-        Config::load(&[], &sources).unwrap().roles,
-        [Role::Worker, Role::Api]
-    );
-    assert_eq!(
-        Config::load(&[Role::Browser], &sources).unwrap().roles,
-        [Role::Browser]
-    );
+    assert_eq!(Config::load(&[], &sources).unwrap().roles, [Role::Worker, Role::Api]);
+    assert_eq!(Config::load(&[Role::Browser], &sources).unwrap().roles, [Role::Browser]);
     let all = Config::load(&[], &environment(&[database()])).unwrap();
     assert_eq!(all.report.service, "api,worker,browser");
-    assert!(
-        !build_config_report(
-            &[],
-            &environment(&[database(), ("FERMATA_ROLES", "api,cook")])
-        )
-        .ok
-    );
+    assert!(!build_config_report(&[], &environment(&[database(), ("FERMATA_ROLES", "api,cook")])).ok);
 }
 
 #[test]
 fn a_secret_is_never_printed() {
     let bad = format!("mysql://u:{CANARY}@h/d");
     for url in [bad.as_str(), database().1] {
-        let sources = environment(&[
-            ("DATABASE_URL", url),
-            ("FERMATA_WEBDRIVER_URL", CANARY),
-            ("LOG_FORMAT", CANARY),
-        ]);
+        let sources = environment(&[("DATABASE_URL", url), ("FERMATA_WEBDRIVER_URL", CANARY), ("LOG_FORMAT", CANARY)]);
         let report = build_config_report(&[Role::Worker], &sources);
         assert!(!report.ok);
-        let shown = format!(
-            "{report} {report:?} {}",
-            serde_json::to_string(&report).unwrap()
-        );
+        let shown = format!("{report} {report:?} {}", serde_json::to_string(&report).unwrap());
         assert!(!shown.contains(CANARY), "{shown}");
     }
     let config = Config::load(&[Role::Worker], &environment(&[database()])).unwrap();
@@ -195,52 +128,29 @@ fn the_hash_tells_settings_apart_and_secrets_not() {
 
 #[test]
 fn a_child_process_sees_the_same_settings() {
-    let sources = Sources::new([], pairs(&[database(), ("WORKER_SLOTS", "7")]))
-        .with_file("a.env", "LEASE_SECS=30\n");
+    let sources = Sources::new([], pairs(&[database(), ("WORKER_SLOTS", "7")])).with_file("a.env", "LEASE_SECS=30\n");
     let parent = Config::load(&[Role::Dev], &sources).unwrap();
-    let handed: Vec<(String, String)> = parent
-        .child_environment()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let handed: Vec<(String, String)> =
+        parent.child_environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
 
     let child = Config::load(&[Role::Worker], &Sources::new(handed, [])).unwrap();
 
-    assert_eq!(
-        (child.worker_slots, child.lease, child.log_format),
-        (7, parent.lease, LogFormat::Pretty)
-    );
+    assert_eq!((child.worker_slots, child.lease, child.log_format), (7, parent.lease, LogFormat::Pretty));
     assert_eq!(child.allow_private_hosts, parent.allow_private_hosts);
-    assert!(
-        child
-            .allow_private_hosts
-            .iter()
-            .any(|host| host.matches_name("localhost"))
-    );
+    assert!(child.allow_private_hosts.iter().any(|host| host.matches_name("localhost")));
 }
 
 #[test]
 fn a_slip_in_a_name_is_noticed_and_other_programs_are_left_alone() {
-    let sources = environment(&[
-        ("DATABASE_URI", "x"),
-        ("HOME", "/root"),
-        ("PATH", "/bin"),
-        ("LANG", "C"),
-    ]);
+    let sources = environment(&[("DATABASE_URI", "x"), ("HOME", "/root"), ("PATH", "/bin"), ("LANG", "C")]);
     let report = build_config_report(&[Role::Dev], &sources);
     assert!(report.ok);
     assert_eq!(report.unknown, ["DATABASE_URI"]);
     assert_eq!(report.notes[0].remedy, "did you mean DATABASE_URL?");
-    let file = environment(&[]).with_file(
-        "a.env",
-        "COLOUR=red\nFERMATA_CONFIG=b.env\nLEASE_SECS=3\nLEASE_SECS=4\n",
-    );
+    let file = environment(&[]).with_file("a.env", "COLOUR=red\nFERMATA_CONFIG=b.env\nLEASE_SECS=3\nLEASE_SECS=4\n");
     let report = build_config_report(&[Role::Dev], &file);
     assert_eq!(report.unknown, ["COLOUR"]);
-    let told: Vec<&str> = report
-        .invalid
-        .iter()
-        .map(|invalid| invalid.key.as_str())
-        .collect();
+    let told: Vec<&str> = report.invalid.iter().map(|invalid| invalid.key.as_str()).collect();
     assert_eq!(told, ["LEASE_SECS", "FERMATA_CONFIG"]);
 }
 
@@ -248,11 +158,7 @@ fn a_slip_in_a_name_is_noticed_and_other_programs_are_left_alone() {
 fn a_file_that_cannot_be_read_is_a_problem() {
     let missing = pairs(&[("FERMATA_CONFIG", "/nonexistent/fermata.env")]);
     let report = build_config_report(&[Role::Dev], &Sources::of_process(missing));
-    let told = report
-        .invalid
-        .iter()
-        .find(|invalid| invalid.key == "FERMATA_CONFIG")
-        .unwrap();
+    let told = report.invalid.iter().find(|invalid| invalid.key == "FERMATA_CONFIG").unwrap();
     assert_eq!(told.origin, "command line");
 }
 
@@ -263,8 +169,7 @@ const URLS: &str = "postgres://h/d | postgresql:///d?host=/tmp/s | postgres://u@
 const SOCKETS: &str = "127.0.0.1:0 | [::1]:80 | 0.0.0.0:65535 | 0.0.0.0:65536 | localhost:80 | :80 | 127.0.0.1 | 1.2.3:4 \
     | ::1:80 | [fe80::1%1]:80 | 127.0.0.1:080";
 const LISTS: &str = "api | api,worker | api,,worker, | api api | api,api | x | , | Api | dev";
-const HOSTS: &str =
-    "localhost | *.a.b,10.0.0.0/8 | * | a,,b | 10.0.0.0/40 | http://h | , | [::1] | é";
+const HOSTS: &str = "localhost | *.a.b,10.0.0.0/8 | * | a,,b | 10.0.0.0/40 | http://h | , | [::1] | é";
 const FILTERS: &str = "info | a=debug,b | a=b=c | a[b | nonsense | a=loud | warn,sqlx=off";
 const NUMBERS: &str = "x | 1.5 | 1e3 | -1 | +7 | 0x10 | 1 0 | 99999999999999999999";
 
@@ -280,16 +185,10 @@ fn samples(key: &Key) -> Vec<String> {
         Kind::HostPatterns => HOSTS,
         Kind::Integer { .. } | Kind::Seconds { .. } => NUMBERS,
     };
-    let mut samples: Vec<String> = fixed
-        .split('|')
-        .map(|text| text.trim().to_owned())
-        .collect();
+    let mut samples: Vec<String> = fixed.split('|').map(|text| text.trim().to_owned()).collect();
     if let Kind::Integer { min, max } | Kind::Seconds { min, max } = key.kind {
         let (min, max) = (i64::from(min), i64::from(max));
-        samples.extend(
-            [min - 1, min, min + 1, max - 1, max, max + 1, 1 << 32]
-                .map(|number| number.to_string()),
-        );
+        samples.extend([min - 1, min, min + 1, max - 1, max, max + 1, 1 << 32].map(|number| number.to_string()));
     }
     samples
 }
@@ -313,10 +212,7 @@ fn the_schema_is_not_needed_to_refuse_a_value() {
     for key in keys() {
         for sample in &samples(key) {
             let report = build_config_report(&[Role::Dev], &environment(&[(key.name, sample)]));
-            let by_schema = report
-                .invalid
-                .iter()
-                .find(|invalid| invalid.origin.ends_with("schema.json"));
+            let by_schema = report.invalid.iter().find(|invalid| invalid.origin.ends_with("schema.json"));
             assert_eq!(by_schema, None, "{}={sample:?}", key.name);
         }
     }
@@ -328,54 +224,33 @@ fn the_schema_asks_each_role_for_what_it_requires() {
     let refuses = |document: Value| !validator.is_valid(&document);
     assert!(refuses(serde_json::json!({})));
     assert!(refuses(serde_json::json!({ "FERMATA_ROLES": ["worker"] })));
-    assert!(refuses(
-        serde_json::json!({ "DATABASE_URL": database().1, "FERMATA_NONSENSE": "1" })
-    ));
-    assert!(!refuses(
-        serde_json::json!({ "DATABASE_URL": database().1, "FERMATA_ROLES": ["worker"] })
-    ));
+    assert!(refuses(serde_json::json!({ "DATABASE_URL": database().1, "FERMATA_NONSENSE": "1" })));
+    assert!(!refuses(serde_json::json!({ "DATABASE_URL": database().1, "FERMATA_ROLES": ["worker"] })));
     jsonschema::meta::validate(&json_schema()).unwrap();
 }
 
 #[test]
 fn defaults_and_examples_are_valid_and_every_key_has_a_field() {
     for key in keys() {
-        for value in [key.default, key.dev_default, key.example]
-            .into_iter()
-            .flatten()
-        {
+        for value in [key.default, key.dev_default, key.example].into_iter().flatten() {
             assert!(key.parse(value).is_ok(), "{}={value}", key.name);
         }
         assert!(key.doc.ends_with('.'), "{}", key.name);
-        assert!(
-            !key.secret || key.default.is_none(),
-            "{} ships a secret",
-            key.name
-        );
+        assert!(!key.secret || key.default.is_none(), "{} ships a secret", key.name);
     }
-    let mut names: Vec<&str> = keys()
-        .flat_map(|key| key.aliases.iter().copied().chain([key.name]))
-        .collect();
+    let mut names: Vec<&str> = keys().flat_map(|key| key.aliases.iter().copied().chain([key.name])).collect();
     names.sort_unstable();
-    assert!(
-        names.windows(2).all(|pair| pair[0] != pair[1]),
-        "a name is taken twice: {names:?}"
-    );
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name is taken twice: {names:?}");
 
     let mut values = Values::default();
     let report = build_config_report(&[Role::Dev], &environment(&[]));
     for key in keys() {
         let raw = key.default.or(key.dev_default).or(key.example).unwrap();
-        values
-            .settings
-            .insert(key.name, key.parse(raw).ok().unwrap());
+        values.settings.insert(key.name, key.parse(raw).ok().unwrap());
     }
     assert!(Config::read(&values, vec![Role::Dev], report).is_ok());
     let asked = values.asked.into_inner();
-    let unread: Vec<&str> = keys()
-        .map(|key| key.name)
-        .filter(|name| *name != ROLES && !asked.contains(name))
-        .collect();
+    let unread: Vec<&str> = keys().map(|key| key.name).filter(|name| *name != ROLES && !asked.contains(name)).collect();
     assert_eq!(unread, [""; 0], "keys that no field reads");
 }
 
@@ -394,34 +269,19 @@ fn the_generated_files_are_in_step() {
     let schema = json_schema();
     let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
     // As values: the order of members depends on which crates are built together.
-    let in_step = serde_json::from_str::<Value>(&stored("infra/config.schema.json", &text)).ok()
-        == Some(schema);
-    assert!(
-        in_step,
-        "infra/config.schema.json is out of step: run this test with FERMATA_UPDATE=1"
-    );
+    let in_step = serde_json::from_str::<Value>(&stored("infra/config.schema.json", &text)).ok() == Some(schema);
+    assert!(in_step, "infra/config.schema.json is out of step: run this test with FERMATA_UPDATE=1");
     let in_step = stored(".env.example", &env_example()) == env_example();
-    assert!(
-        in_step,
-        ".env.example is out of step: run this test with FERMATA_UPDATE=1"
-    );
+    assert!(in_step, ".env.example is out of step: run this test with FERMATA_UPDATE=1");
 }
 
 #[test]
 fn the_example_has_every_key_and_is_itself_a_sound_configuration() {
     let text = env_example();
-    let named: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| Some(line.split_once('=')?.0))
-        .collect();
+    let named: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.split_once('=')?.0)).collect();
     let schema = json_schema();
-    let mut properties: Vec<&str> = schema["properties"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut properties: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     properties.sort_unstable();
     let mut sorted = named.clone();
     sorted.sort_unstable();

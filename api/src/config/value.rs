@@ -33,10 +33,7 @@ pub(super) struct Fault {
 
 impl Fault {
     fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            remedy: remedy.into(),
-        }
+        Self { reason: reason.into(), remedy: remedy.into() }
     }
 }
 
@@ -44,22 +41,19 @@ impl Key {
     /// Reads a raw, non-empty value.
     pub(super) fn parse(&self, raw: &str) -> Result<Setting, Fault> {
         match self.kind {
-            Kind::Url { schemes } => {
-                parse_url(raw, schemes, self.example).map(|url| Setting::Url(url, raw.to_owned()))
-            }
+            Kind::Url { schemes } => parse_url(raw, schemes, self.example).map(|url| Setting::Url(url, raw.to_owned())),
             Kind::Integer { min, max } => self.parse_integer(raw, min, max).map(Setting::Integer),
             Kind::Seconds { min, max } => {
                 let secs = self.parse_integer(raw, min, max)?;
                 Ok(Setting::Seconds(Duration::from_secs(u64::from(secs))))
             }
-            Kind::Bool => parse_bool(raw).map(Setting::Flag).ok_or_else(|| {
-                Fault::new("is neither `true` nor `false`", "set it to true or false")
-            }),
+            Kind::Bool => parse_bool(raw)
+                .map(Setting::Flag)
+                .ok_or_else(|| Fault::new("is neither `true` nor `false`", "set it to true or false")),
             Kind::Choice(words) if words.contains(&raw) => Ok(Setting::Text(raw.to_owned())),
-            Kind::Choice(words) => Err(Fault::new(
-                "is not one of the accepted words",
-                format!("use one of: {}", words.join(", ")),
-            )),
+            Kind::Choice(words) => {
+                Err(Fault::new("is not one of the accepted words", format!("use one of: {}", words.join(", "))))
+            }
             Kind::Choices(words) => parse_choices(raw, words).map(Setting::Words),
             Kind::SocketAddress => raw.parse().map(Setting::Address).map_err(|_| {
                 Fault::new(
@@ -78,14 +72,9 @@ impl Key {
     }
 
     fn parse_integer(&self, raw: &str, min: u32, max: u32) -> Result<u32, Fault> {
-        let unit = self
-            .unit
-            .map(|unit| format!(" of {unit}"))
-            .unwrap_or_default();
+        let unit = self.unit.map(|unit| format!(" of {unit}")).unwrap_or_default();
         let remedy = format!("set a whole number{unit} from {min} to {max}");
-        let number: i64 = raw
-            .parse()
-            .map_err(|_| Fault::new("is not a whole number", remedy.clone()))?;
+        let number: i64 = raw.parse().map_err(|_| Fault::new("is not a whole number", remedy.clone()))?;
         u32::try_from(number)
             .ok()
             .filter(|number| (min..=max).contains(number))
@@ -95,16 +84,12 @@ impl Key {
     /// The value as the schema sees it. What cannot be read stays a string, which the schema refuses by type.
     pub(super) fn json(&self, raw: &str) -> Value {
         match self.kind {
-            Kind::Integer { .. } | Kind::Seconds { .. } => raw
-                .parse::<i64>()
-                .map_or_else(|_| Value::from(raw), Value::from),
+            Kind::Integer { .. } | Kind::Seconds { .. } => {
+                raw.parse::<i64>().map_or_else(|_| Value::from(raw), Value::from)
+            }
             Kind::Bool => parse_bool(raw).map_or_else(|| Value::from(raw), Value::from),
             Kind::Choices(_) | Kind::HostPatterns => words(raw).map(Value::from).collect(),
-            Kind::Url { .. }
-            | Kind::Choice(_)
-            | Kind::SocketAddress
-            | Kind::Path
-            | Kind::LogFilter => Value::from(raw),
+            Kind::Url { .. } | Kind::Choice(_) | Kind::SocketAddress | Kind::Path | Kind::LogFilter => Value::from(raw),
         }
     }
 }
@@ -122,9 +107,7 @@ pub(super) fn is_log_filter(text: &str) -> bool {
 
 /// The members of a comma-separated list.
 pub(super) fn words(raw: &str) -> impl Iterator<Item = &str> {
-    raw.split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
+    raw.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
 fn parse_bool(raw: &str) -> Option<bool> {
@@ -138,29 +121,16 @@ fn parse_bool(raw: &str) -> Option<bool> {
 fn parse_url(raw: &str, schemes: &[&str], example: Option<&str>) -> Result<Url, Fault> {
     let remedy = || format!("write it like {}", example.unwrap_or("https://host/path"));
     let prefixed = schemes.iter().any(|scheme| {
-        raw.strip_prefix(scheme)
-            .and_then(|rest| rest.strip_prefix("://"))
-            .is_some_and(|rest| !rest.is_empty())
+        raw.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).is_some_and(|rest| !rest.is_empty())
     });
     if !prefixed {
-        return Err(Fault::new(
-            format!("does not start with {}://", schemes.join(":// or ")),
-            remedy(),
-        ));
+        return Err(Fault::new(format!("does not start with {}://", schemes.join(":// or ")), remedy()));
     }
-    Url::parse(raw)
-        .ok()
-        .filter(|_| is_url(raw))
-        .ok_or_else(|| Fault::new("is not a URL", remedy()))
+    Url::parse(raw).ok().filter(|_| is_url(raw)).ok_or_else(|| Fault::new("is not a URL", remedy()))
 }
 
 fn parse_choices(raw: &str, accepted: &[&str]) -> Result<Vec<String>, Fault> {
-    let remedy = || {
-        format!(
-            "list some of these, each once, with commas between: {}",
-            accepted.join(", ")
-        )
-    };
+    let remedy = || format!("list some of these, each once, with commas between: {}", accepted.join(", "));
     let found: Vec<String> = words(raw).map(str::to_owned).collect();
     if found.is_empty() {
         return Err(Fault::new("names nothing", remedy()));
@@ -168,15 +138,8 @@ fn parse_choices(raw: &str, accepted: &[&str]) -> Result<Vec<String>, Fault> {
     if found.iter().any(|word| !accepted.contains(&word.as_str())) {
         return Err(Fault::new("holds a word that is not accepted", remedy()));
     }
-    let repeated = found
-        .iter()
-        .enumerate()
-        .any(|(at, word)| found[..at].contains(word));
-    if repeated {
-        Err(Fault::new("names something twice", remedy()))
-    } else {
-        Ok(found)
-    }
+    let repeated = found.iter().enumerate().any(|(at, word)| found[..at].contains(word));
+    if repeated { Err(Fault::new("names something twice", remedy())) } else { Ok(found) }
 }
 
 fn parse_hosts(raw: &str) -> Result<Vec<String>, Fault> {

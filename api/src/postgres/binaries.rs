@@ -46,9 +46,7 @@ impl Installation {
 
 /// All installations, in order of preference. A folder that is named explicitly is the only one searched.
 pub(super) async fn find(named: Option<&Path>) -> Result<Vec<Installation>, PostgresError> {
-    let named = named
-        .map(Path::to_owned)
-        .or_else(|| std::env::var_os("PG_BIN").map(PathBuf::from));
+    let named = named.map(Path::to_owned).or_else(|| std::env::var_os("PG_BIN").map(PathBuf::from));
     let (candidates, looked) = match named {
         Some(folder) => (vec![folder.clone()], folder.display().to_string()),
         None => (search(), format!("PATH, {}", PLACES.join(", "))),
@@ -69,12 +67,7 @@ pub(super) async fn find(named: Option<&Path>) -> Result<Vec<Installation>, Post
 
 /// The one for a new cluster: the first, which is the one on the PATH or else the newest.
 pub(super) fn preferred(installed: Vec<Installation>) -> Result<Installation, PostgresError> {
-    installed
-        .into_iter()
-        .next()
-        .ok_or_else(|| PostgresError::NotInstalled {
-            looked: String::new(),
-        })
+    installed.into_iter().next().ok_or_else(|| PostgresError::NotInstalled { looked: String::new() })
 }
 
 /// The one that can open a cluster of a given major version.
@@ -84,31 +77,23 @@ pub(super) fn of_major(
     cluster_dir: &Path,
 ) -> Result<Installation, PostgresError> {
     let majors: Vec<String> = installed.iter().map(|one| one.major.to_string()).collect();
-    installed
-        .into_iter()
-        .find(|one| one.major == major)
-        .ok_or_else(|| PostgresError::OtherMajor {
-            folder: cluster_dir.to_owned(),
-            found: major,
-            installed: majors.join(", "),
-        })
+    installed.into_iter().find(|one| one.major == major).ok_or_else(|| PostgresError::OtherMajor {
+        folder: cluster_dir.to_owned(),
+        found: major,
+        installed: majors.join(", "),
+    })
 }
 
 /// Folders that hold both programs: those on the PATH, then the known places, the newest first.
 fn search() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .collect();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     for place in PLACES {
         folders.extend(expand(place));
     }
     let mut seen = Vec::new();
     for folder in folders {
-        if folder.join("initdb").is_file()
-            && folder.join("postgres").is_file()
-            && !seen.contains(&folder)
-        {
+        if folder.join("initdb").is_file() && folder.join("postgres").is_file() && !seen.contains(&folder) {
             seen.push(folder);
         }
     }
@@ -129,10 +114,7 @@ fn expand(place: &str) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let version = name.strip_prefix(prefix)?;
-            Some((
-                leading_number(version).unwrap_or(0),
-                PathBuf::from(format!("{parent}/{name}{after}")),
-            ))
+            Some((leading_number(version).unwrap_or(0), PathBuf::from(format!("{parent}/{name}{after}"))))
         })
         .collect();
     versions.sort_by(|left, right| right.cmp(left));
@@ -146,10 +128,7 @@ async fn major_of(bin_dir: &Path) -> Option<u32> {
     }
     let mut command = Command::new(bin_dir.join("postgres"));
     command.arg("--version").current_dir("/").kill_on_drop(true);
-    let output = tokio::time::timeout(VERSION_LIMIT, command.output())
-        .await
-        .ok()?
-        .ok()?;
+    let output = tokio::time::timeout(VERSION_LIMIT, command.output()).await.ok()?.ok()?;
     parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 
@@ -160,11 +139,7 @@ fn parse_version(line: &str) -> Option<u32> {
 
 /// The number a text begins with.
 pub(super) fn leading_number(text: &str) -> Option<u32> {
-    let digits: String = text
-        .trim()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String = text.trim().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
@@ -173,19 +148,13 @@ mod tests {
     use super::*;
 
     fn installed(majors: &[u32]) -> Vec<Installation> {
-        let one = |&major: &u32| Installation {
-            bin_dir: PathBuf::from(format!("/pg/{major}")),
-            major,
-        };
+        let one = |&major: &u32| Installation { bin_dir: PathBuf::from(format!("/pg/{major}")), major };
         majors.iter().map(one).collect()
     }
 
     #[test]
     fn a_version_line_gives_its_major_version() {
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
-            Some(15)
-        );
+        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(parse_version("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(parse_version("something else"), None);
     }
@@ -199,17 +168,9 @@ mod tests {
 
     #[test]
     fn a_cluster_of_a_version_that_is_not_installed_is_refused() {
-        let refused = of_major(installed(&[17, 15]), 16, Path::new("/c"))
-            .unwrap_err()
-            .to_string();
+        let refused = of_major(installed(&[17, 15]), 16, Path::new("/c")).unwrap_err().to_string();
 
-        assert!(
-            refused.contains("PostgreSQL 16, and installed is 17, 15"),
-            "{refused}"
-        );
-        assert!(
-            refused.contains("pg_upgrade") && refused.contains("--data-dir"),
-            "{refused}"
-        );
+        assert!(refused.contains("PostgreSQL 16, and installed is 17, 15"), "{refused}");
+        assert!(refused.contains("pg_upgrade") && refused.contains("--data-dir"), "{refused}");
     }
 }

@@ -16,15 +16,8 @@ use super::server::server_command;
 const CREATE_LIMIT: Duration = Duration::from_mins(3);
 
 /// Creates the cluster beside its place and moves it there whole, so that an interruption leaves none.
-pub(super) async fn create_cluster(
-    installation: &Installation,
-    cluster: &Cluster,
-) -> Result<(), PostgresError> {
-    tracing::info!(
-        "creating the database cluster (PostgreSQL {}) in {}…",
-        installation.major,
-        cluster.dir.display()
-    );
+pub(super) async fn create_cluster(installation: &Installation, cluster: &Cluster) -> Result<(), PostgresError> {
+    tracing::info!("creating the database cluster (PostgreSQL {}) in {}…", installation.major, cluster.dir.display());
     // Letters beyond ASCII have case where the system knows C.UTF-8; text sorts by code point either way.
     let staging = match initdb(installation, cluster, "C.UTF-8").await {
         Err(PostgresError::CreateFailed { output, .. }) if output.contains("locale") => {
@@ -39,25 +32,14 @@ pub(super) async fn create_cluster(
     moved.map_err(|error| PostgresError::file("create", &cluster.dir, error))
 }
 
-async fn initdb(
-    installation: &Installation,
-    cluster: &Cluster,
-    ctype: &str,
-) -> Result<PathBuf, PostgresError> {
+async fn initdb(installation: &Installation, cluster: &Cluster, ctype: &str) -> Result<PathBuf, PostgresError> {
     let program = installation.program("initdb");
     let staging = cluster.staging()?;
     let mut command = server_command(&program, &cluster.user);
     command
         .arg("--pgdata")
         .arg(&staging)
-        .args([
-            "--username",
-            SUPERUSER,
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-        ])
+        .args(["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C"])
         .args(["--lc-ctype", ctype, "--data-checksums", "--no-instructions"])
         .args(["--auth-local", "trust", "--auth-host", "scram-sha-256"])
         .kill_on_drop(true);
@@ -69,11 +51,7 @@ async fn initdb(
             let advice = advice_for(&output);
             PostgresError::CreateFailed { output, advice }
         }
-        Ok(Err(source)) => PostgresError::Program {
-            program,
-            user: cluster.user.name.clone(),
-            source,
-        },
+        Ok(Err(source)) => PostgresError::Program { program, user: cluster.user.name.clone(), source },
         Err(_) => PostgresError::Timeout {
             what: "creating the database cluster",
             limit_secs: CREATE_LIMIT.as_secs(),

@@ -81,9 +81,7 @@ pub enum PostgresError {
         installed: String,
     },
     /// The port that was asked for is taken.
-    #[error(
-        "port {port} on 127.0.0.1 is in use; stop what listens there, or ask for port 0 to get a free one"
-    )]
+    #[error("port {port} on 127.0.0.1 is in use; stop what listens there, or ask for port 0 to get a free one")]
     PortInUse {
         /// The port.
         port: u16,
@@ -150,9 +148,7 @@ pub enum PostgresError {
         log: PathBuf,
     },
     /// The server could not be signalled.
-    #[error(
-        "cannot signal the database server (pid {pid}): {source}; stop it by hand with `kill -INT {pid}`"
-    )]
+    #[error("cannot signal the database server (pid {pid}): {source}; stop it by hand with `kill -INT {pid}`")]
     Signal {
         /// The server.
         pid: i32,
@@ -170,9 +166,7 @@ pub enum PostgresError {
         source: sqlx::Error,
     },
     /// The system gave no random bytes for the password.
-    #[error(
-        "the system gave no random bytes for the database password: {0}; is /dev/urandom there?"
-    )]
+    #[error("the system gave no random bytes for the database password: {0}; is /dev/urandom there?")]
     Random(String),
 }
 
@@ -180,12 +174,8 @@ impl PostgresError {
     /// A file error, with advice by kind.
     pub(super) fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
         let advice = match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "start as its owner, or use a folder of your own with --data-dir"
-            }
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "the disk is read-only: use a writable folder with --data-dir"
-            }
+            io::ErrorKind::PermissionDenied => "start as its owner, or use a folder of your own with --data-dir",
+            io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only: use a writable folder with --data-dir",
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "the disk is full: free some space, or use another folder with --data-dir"
             }
@@ -194,12 +184,7 @@ impl PostgresError {
             }
             _ => "check the folder, or use another one with --data-dir",
         };
-        Self::File {
-            doing,
-            path: path.to_owned(),
-            advice,
-            source,
-        }
+        Self::File { doing, path: path.to_owned(), advice, source }
     }
 
     /// Whether another attempt may do better: a port lost to somebody else when any port will do, or the
@@ -208,17 +193,14 @@ impl PostgresError {
         let Self::StartFailed { output, .. } = self else {
             return false;
         };
-        let leftover =
-            output.contains("pre-existing shared memory block") || output.contains("lock file");
+        let leftover = output.contains("pre-existing shared memory block") || output.contains("lock file");
         leftover || (any_port && output.contains(ADDRESS_IN_USE))
     }
 
     /// Says plainly that the port was taken, when that is why the server did not start.
     pub(super) fn about_port(self, port: u16) -> Self {
         match self {
-            Self::StartFailed { output, .. } if output.contains(ADDRESS_IN_USE) => {
-                Self::PortInUse { port }
-            }
+            Self::StartFailed { output, .. } if output.contains(ADDRESS_IN_USE) => Self::PortInUse { port },
             other => other,
         }
     }
@@ -230,26 +212,11 @@ const ADDRESS_IN_USE: &str = "Address already in use";
 /// What to try, from the last words of a server program.
 pub(super) fn advice_for(output: &str) -> &'static str {
     const KNOWN: [(&str, &str); 6] = [
-        (
-            "No space left on device",
-            "the disk is full: free some space, or use another folder with --data-dir",
-        ),
-        (
-            "Disk quota exceeded",
-            "the disk quota is used up: free some space, or use another folder with --data-dir",
-        ),
-        (
-            "Read-only file system",
-            "the disk is read-only: use a writable folder with --data-dir",
-        ),
-        (
-            "Permission denied",
-            "the server's user must reach and own the folder: use another one with --data-dir",
-        ),
-        (
-            "Cannot allocate memory",
-            "the machine is out of memory: stop something",
-        ),
+        ("No space left on device", "the disk is full: free some space, or use another folder with --data-dir"),
+        ("Disk quota exceeded", "the disk quota is used up: free some space, or use another folder with --data-dir"),
+        ("Read-only file system", "the disk is read-only: use a writable folder with --data-dir"),
+        ("Permission denied", "the server's user must reach and own the folder: use another one with --data-dir"),
+        ("Cannot allocate memory", "the machine is out of memory: stop something"),
         (
             "could not look up effective user ID",
             "this user has no name: add it to /etc/passwd, or start as a user that has one",
@@ -258,8 +225,5 @@ pub(super) fn advice_for(output: &str) -> &'static str {
     KNOWN
         .iter()
         .find(|(words, _)| output.contains(words))
-        .map_or(
-            "try again, or use another folder with --data-dir",
-            |(_, advice)| advice,
-        )
+        .map_or("try again, or use another folder with --data-dir", |(_, advice)| advice)
 }

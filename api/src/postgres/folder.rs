@@ -10,9 +10,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User, geteuid};
@@ -57,55 +55,34 @@ impl Cluster {
         let start_log = data_dir.join("postgres-start.log");
         if !geteuid().is_root() {
             if link.exists() && !own.exists() {
-                return Err(PostgresError::MadeByRoot {
-                    folder: data_dir.to_owned(),
-                });
+                return Err(PostgresError::MadeByRoot { folder: data_dir.to_owned() });
             }
             let user = server_user(geteuid().as_raw(), nix::unistd::getegid().as_raw(), false);
-            return Ok(Self {
-                dir: own,
-                start_log,
-                user,
-                lock: None,
-            });
+            return Ok(Self { dir: own, start_log, user, lock: None });
         }
         // Root on the folder of an ordinary user goes on with that user's cluster, as that user.
         if let Ok(owner) = fs::metadata(own.join("PG_VERSION"))
             && owner.uid() != 0
         {
-            return Ok(Self {
-                dir: own,
-                start_log,
-                user: server_user(owner.uid(), owner.gid(), true),
-                lock: None,
-            });
+            return Ok(Self { dir: own, start_log, user: server_user(owner.uid(), owner.gid(), true), lock: None });
         }
         let dir = outside(data_dir, &link, root_clusters)?;
         let lock = Some(dir.with_extension("lock"));
         let user = unprivileged()?;
-        Ok(Self {
-            dir,
-            start_log,
-            user,
-            lock,
-        })
+        Ok(Self { dir, start_log, user, lock })
     }
 
     /// The major version that wrote the cluster; `None` where there is none yet.
     pub(super) fn version(&self) -> Result<Option<u32>, PostgresError> {
         let path = self.dir.join("PG_VERSION");
-        let not_a_cluster = || PostgresError::NotACluster {
-            folder: self.dir.clone(),
-        };
+        let not_a_cluster = || PostgresError::NotACluster { folder: self.dir.clone() };
         match fs::read_to_string(&path) {
             Ok(text) => leading_number(&text).map(Some).ok_or_else(not_a_cluster),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match fs::read_dir(&self.dir) {
-                    Ok(mut entries) => entries.next().map_or(Ok(None), |_| Err(not_a_cluster())),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(PostgresError::file("read", &self.dir, error)),
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(&self.dir) {
+                Ok(mut entries) => entries.next().map_or(Ok(None), |_| Err(not_a_cluster())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(PostgresError::file("read", &self.dir, error)),
+            },
             Err(error) => Err(PostgresError::file("read", &path, error)),
         }
     }
@@ -116,18 +93,14 @@ impl Cluster {
         let parent = self.dir.parent().unwrap_or(Path::new("/"));
         let mut prefix = self.dir.file_name().unwrap_or_default().to_owned();
         prefix.push(".new-");
-        for entry in fs::read_dir(parent)
-            .map_err(|error| PostgresError::file("read", parent, error))?
-            .flatten()
-        {
+        for entry in fs::read_dir(parent).map_err(|error| PostgresError::file("read", parent, error))?.flatten() {
             if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
                 remove_tree(&entry.path());
             }
         }
         prefix.push(random_hex(4)?);
         let staging = parent.join(prefix);
-        self.make_private(&staging)
-            .map_err(|error| PostgresError::file("create", &staging, error))?;
+        self.make_private(&staging).map_err(|error| PostgresError::file("create", &staging, error))?;
         Ok(staging)
     }
 
@@ -144,16 +117,11 @@ impl Cluster {
         let tmp = Path::new("/tmp");
         let places = [runtime, Some(tmp.join(&name)), Some(tmp.join(&random))];
         for place in places.into_iter().flatten() {
-            if place.is_absolute()
-                && place.as_os_str().len() <= SOCKET_DIR_MAX_BYTES
-                && self.claim(&place)
-            {
+            if place.is_absolute() && place.as_os_str().len() <= SOCKET_DIR_MAX_BYTES && self.claim(&place) {
                 return Ok(place);
             }
         }
-        Err(PostgresError::NoSocketFolder {
-            path: tmp.join(random),
-        })
+        Err(PostgresError::NoSocketFolder { path: tmp.join(random) })
     }
 
     /// Makes a folder private, or finds it so and clears it of the sockets of a killed server; false if it
@@ -195,20 +163,14 @@ pub(super) struct OwnerLock {
 impl OwnerLock {
     /// Takes the lock of a data folder, or says who has it.
     pub(super) fn take(path: &Path, folder: &Path) -> Result<Self, PostgresError> {
-        let mut lock = Self {
-            folder: folder.to_owned(),
-            held: Vec::new(),
-        };
+        let mut lock = Self { folder: folder.to_owned(), held: Vec::new() };
         lock.hold(path)?;
         Ok(lock)
     }
 
     /// Takes the lock of a cluster outside the data folder too.
     pub(super) fn extend(&mut self, cluster: &Cluster) -> Result<(), PostgresError> {
-        cluster
-            .lock
-            .as_deref()
-            .map_or(Ok(()), |path| self.hold(path))
+        cluster.lock.as_deref().map_or(Ok(()), |path| self.hold(path))
     }
 
     fn hold(&mut self, path: &Path) -> Result<(), PostgresError> {
@@ -228,12 +190,8 @@ impl OwnerLock {
                 let mut owner = String::new();
                 // Whatever is not a process id is not worth showing.
                 let _ = (&mut file).take(32).read_to_string(&mut owner);
-                let pid = leading_number(&owner)
-                    .map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                return Err(PostgresError::Owned {
-                    folder: self.folder.clone(),
-                    pid,
-                });
+                let pid = leading_number(&owner).map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                return Err(PostgresError::Owned { folder: self.folder.clone(), pid });
             }
         }
         file.set_len(0).map_err(failed)?;
@@ -250,19 +208,14 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf, PostgresError> {
         .mode(0o700)
         .create(data_dir)
         .map_err(|error| PostgresError::file("create", data_dir, error))?;
-    data_dir
-        .canonicalize()
-        .map_err(|error| PostgresError::file("reach", data_dir, error))
+    data_dir.canonicalize().map_err(|error| PostgresError::file("reach", data_dir, error))
 }
 
 /// The password of the login role: read from its file, or made and kept there.
 pub(super) fn password(data_dir: &Path) -> Result<String, PostgresError> {
     let path = data_dir.join("postgres.password");
     match fs::read_to_string(&path) {
-        Ok(text)
-            if text.trim().len() >= 32
-                && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) =>
-        {
+        Ok(text) if text.trim().len() >= 32 && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             return Ok(text.trim().to_owned());
         }
         Ok(_) => tracing::warn!("{} held no password; a new one is made", path.display()),
@@ -278,10 +231,7 @@ pub(super) fn password(data_dir: &Path) -> Result<String, PostgresError> {
 /// process before it listens; the caller tries again.
 pub(super) fn free_port(asked: u16) -> Result<u16, PostgresError> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, asked)) {
-        Ok(listener) => Ok(listener
-            .local_addr()
-            .map_err(|_| PostgresError::NoFreePort)?
-            .port()),
+        Ok(listener) => Ok(listener.local_addr().map_err(|_| PostgresError::NoFreePort)?.port()),
         Err(_) if asked == 0 => Err(PostgresError::NoFreePort),
         Err(_) => Err(PostgresError::PortInUse { port: asked }),
     }
@@ -318,10 +268,7 @@ fn outside(data_dir: &Path, link: &Path, clusters: &Path) -> Result<PathBuf, Pos
             if place.parent() == Some(clusters) && place.file_name().is_some() {
                 return Ok(place);
             }
-            return Err(PostgresError::StrangeLocation {
-                link: link.to_owned(),
-                clusters: clusters.to_owned(),
-            });
+            return Err(PostgresError::StrangeLocation { link: link.to_owned(), clusters: clusters.to_owned() });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(PostgresError::file("read", link, error)),
@@ -345,10 +292,8 @@ fn outside(data_dir: &Path, link: &Path, clusters: &Path) -> Result<PathBuf, Pos
             }
         })
         .find(|place| !place.exists());
-    let place = place.ok_or_else(|| PostgresError::StrangeLocation {
-        link: link.to_owned(),
-        clusters: clusters.to_owned(),
-    })?;
+    let place =
+        place.ok_or_else(|| PostgresError::StrangeLocation { link: link.to_owned(), clusters: clusters.to_owned() })?;
     replace(link, place.as_os_str().as_bytes())?;
     Ok(place)
 }
@@ -357,12 +302,7 @@ fn outside(data_dir: &Path, link: &Path, clusters: &Path) -> Result<PathBuf, Pos
 fn replace(path: &Path, content: &[u8]) -> Result<(), PostgresError> {
     let staging = path.with_extension("staging");
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staging)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staging)?;
         file.write_all(content)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -377,23 +317,13 @@ fn unprivileged() -> Result<ServerUser, PostgresError> {
         .iter()
         .find_map(|name| User::from_name(name).ok().flatten())
         .filter(|user| !user.uid.is_root())
-        .map(|user| ServerUser {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-            name: user.name,
-            drop_to: true,
-        })
+        .map(|user| ServerUser { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name, drop_to: true })
         .ok_or(PostgresError::NoUnprivilegedUser)
 }
 
 fn server_user(uid: u32, gid: u32, drop_to: bool) -> ServerUser {
     let named = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    ServerUser {
-        uid,
-        gid,
-        name: named.map_or_else(|| uid.to_string(), |user| user.name),
-        drop_to,
-    }
+    ServerUser { uid, gid, name: named.map_or_else(|| uid.to_string(), |user| user.name), drop_to }
 }
 
 /// A short name for a path.

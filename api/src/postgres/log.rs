@@ -16,10 +16,7 @@ pub(super) fn log_sizes(cluster: &Cluster) -> Vec<(PathBuf, u64)> {
     let Ok(entries) = fs::read_dir(cluster.dir.join("log")) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
-        .collect()
+    entries.flatten().filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len()))).collect()
 }
 
 /// The log that was written to last, or the start log before there is one.
@@ -35,10 +32,7 @@ pub(super) fn newest_log(cluster: &Cluster) -> PathBuf {
 pub(super) fn said_since(cluster: &Cluster, sizes: &[(PathBuf, u64)]) -> String {
     let mut said = String::new();
     for (path, size) in log_sizes(cluster) {
-        let known = sizes
-            .iter()
-            .find(|(other, _)| *other == path)
-            .map_or(0, |(_, size)| *size);
+        let known = sizes.iter().find(|(other, _)| *other == path).map_or(0, |(_, size)| *size);
         if size > known {
             said.push_str(&read_from(&path, known));
         }
@@ -60,32 +54,14 @@ pub(super) fn read_from(path: &Path, offset: u64) -> String {
 }
 
 /// What in a server program's words tells why it ended, rather than how far it came.
-const TELLING: [&str; 8] = [
-    "FATAL",
-    "PANIC",
-    "ERROR",
-    "HINT",
-    "error:",
-    "could not",
-    "lock file",
-    "invalid",
-];
+const TELLING: [&str; 8] = ["FATAL", "PANIC", "ERROR", "HINT", "error:", "could not", "lock file", "invalid"];
 
 /// The end of what a server program said, in one line, for an error: the telling lines if there are any.
 pub(super) fn last_lines(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let telling: Vec<&str> = lines()
-        .filter(|line| TELLING.iter().any(|word| line.contains(word)))
-        .collect();
-    let mut end = if telling.is_empty() {
-        lines().collect()
-    } else {
-        telling
-    }
-    .join(" | ");
+    let telling: Vec<&str> = lines().filter(|line| TELLING.iter().any(|word| line.contains(word))).collect();
+    let mut end = if telling.is_empty() { lines().collect() } else { telling }.join(" | ");
     let cut = end.len().saturating_sub(LAST_WORDS_BYTES);
-    let cut = (cut..end.len())
-        .find(|&at| end.is_char_boundary(at))
-        .unwrap_or(0);
+    let cut = (cut..end.len()).find(|&at| end.is_char_boundary(at)).unwrap_or(0);
     end.split_off(cut)
 }

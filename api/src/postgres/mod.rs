@@ -51,12 +51,7 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// A server for `data_dir` on a free port, from the binaries that are found.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            port: 0,
-            bin_dir: None,
-            root_clusters: PathBuf::from("/var/lib/fermata"),
-        }
+        Self { data_dir: data_dir.into(), port: 0, bin_dir: None, root_clusters: PathBuf::from("/var/lib/fermata") }
     }
 
     /// Asks for one port instead of a free one.
@@ -97,12 +92,7 @@ impl PrivatePostgres {
             "the database is ready on 127.0.0.1:{}",
             server.place.port
         );
-        Ok(Self {
-            server,
-            cluster,
-            password,
-            _lock: lock,
-        })
+        Ok(Self { server, cluster, password, _lock: lock })
     }
 
     /// The URL of the role `fermata` and its database, over TCP. It contains the password.
@@ -154,12 +144,7 @@ impl PrivatePostgres {
 
     /// Stops the server fast: open transactions are rolled back, everything committed stays.
     pub async fn stop(self) -> Result<(), PostgresError> {
-        let Self {
-            server,
-            cluster,
-            _lock: lock,
-            ..
-        } = self;
+        let Self { server, cluster, _lock: lock, .. } = self;
         let socket_dir = server.place.socket_dir.clone();
         let stopped = server.stop(&cluster).await;
         if stopped.is_ok() {
@@ -205,11 +190,7 @@ async fn raise(cluster: &Cluster, options: &PostgresOptions) -> Result<Server, P
         if cluster.version()?.is_none() {
             creation::create_cluster(&installation, cluster).await?;
         }
-        let launch = Launch {
-            installation: &installation,
-            cluster,
-            port: folder::free_port(options.port)?,
-        };
+        let launch = Launch { installation: &installation, cluster, port: folder::free_port(options.port)? };
         match launch.run().await {
             Ok(server) => return Ok(server),
             Err(error) if error.passes_by(options.port == 0) => {
@@ -223,10 +204,7 @@ async fn raise(cluster: &Cluster, options: &PostgresOptions) -> Result<Server, P
 }
 
 /// The newest binaries for a new cluster, those of its own major version for an existing one.
-async fn choose_binaries(
-    cluster: &Cluster,
-    options: &PostgresOptions,
-) -> Result<Installation, PostgresError> {
+async fn choose_binaries(cluster: &Cluster, options: &PostgresOptions) -> Result<Installation, PostgresError> {
     let installed = binaries::find(options.bin_dir.as_deref()).await?;
     match cluster.version()? {
         None => binaries::preferred(installed),

@@ -22,86 +22,50 @@ pub(super) const DATABASE: &str = "fermata";
 const BOOTSTRAP_LIMIT: Duration = Duration::from_mins(1);
 
 /// Makes sure that the role can log in with this password and owns its database, and proves it over TCP.
-pub(super) async fn bootstrap(
-    place: &Place,
-    password: &str,
-    log: &Path,
-) -> Result<(), PostgresError> {
+pub(super) async fn bootstrap(place: &Place, password: &str, log: &Path) -> Result<(), PostgresError> {
     let work = async {
-        set_up(place, password)
-            .await
-            .map_err(|source| sql_error("setting up the role `fermata`", log, source))?;
-        log_in(place, password)
-            .await
-            .map_err(|source| sql_error("logging in as `fermata` over TCP", log, source))
+        set_up(place, password).await.map_err(|source| sql_error("setting up the role `fermata`", log, source))?;
+        log_in(place, password).await.map_err(|source| sql_error("logging in as `fermata` over TCP", log, source))
     };
-    tokio::time::timeout(BOOTSTRAP_LIMIT, work)
-        .await
-        .map_err(|_| PostgresError::Timeout {
-            what: "setting up the role `fermata`",
-            limit_secs: BOOTSTRAP_LIMIT.as_secs(),
-            advice: "is something holding a lock on pg_authid? start again",
-            log: log.to_owned(),
-        })?
+    tokio::time::timeout(BOOTSTRAP_LIMIT, work).await.map_err(|_| PostgresError::Timeout {
+        what: "setting up the role `fermata`",
+        limit_secs: BOOTSTRAP_LIMIT.as_secs(),
+        advice: "is something holding a lock on pg_authid? start again",
+        log: log.to_owned(),
+    })?
 }
 
 async fn set_up(place: &Place, password: &str) -> Result<(), sqlx::Error> {
-    let options = connection(place, SUPERUSER)
-        .database("postgres")
-        .socket(&place.socket_dir);
+    let options = connection(place, SUPERUSER).database("postgres").socket(&place.socket_dir);
     let mut server = options.connect().await?;
     // A failing statement would otherwise be written to the log, password and all.
-    run(
-        &mut server,
-        "SET log_min_error_statement = panic".to_owned(),
-    )
-    .await?;
-    let role_exists: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
-            .bind(LOGIN_ROLE)
-            .fetch_one(&mut server)
-            .await?;
+    run(&mut server, "SET log_min_error_statement = panic".to_owned()).await?;
+    let role_exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+        .bind(LOGIN_ROLE)
+        .fetch_one(&mut server)
+        .await?;
     if !role_exists {
         run(&mut server, format!("CREATE ROLE {LOGIN_ROLE}")).await?;
     }
     // The password is hexadecimal by construction, so it needs no quoting.
     let attributes = "LOGIN NOSUPERUSER CREATEROLE CREATEDB NOREPLICATION NOBYPASSRLS";
-    run(
-        &mut server,
-        format!("ALTER ROLE {LOGIN_ROLE} {attributes} PASSWORD '{password}'"),
-    )
-    .await?;
-    let owner: Option<String> = sqlx::query_scalar(
-        "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1",
-    )
-    .bind(DATABASE)
-    .fetch_optional(&mut server)
-    .await?;
+    run(&mut server, format!("ALTER ROLE {LOGIN_ROLE} {attributes} PASSWORD '{password}'")).await?;
+    let owner: Option<String> =
+        sqlx::query_scalar("SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1")
+            .bind(DATABASE)
+            .fetch_optional(&mut server)
+            .await?;
     match owner.as_deref() {
-        None => {
-            run(
-                &mut server,
-                format!("CREATE DATABASE {DATABASE} OWNER {LOGIN_ROLE}"),
-            )
-            .await
-        }
+        None => run(&mut server, format!("CREATE DATABASE {DATABASE} OWNER {LOGIN_ROLE}")).await,
         Some(LOGIN_ROLE) => Ok(()),
-        Some(_) => {
-            run(
-                &mut server,
-                format!("ALTER DATABASE {DATABASE} OWNER TO {LOGIN_ROLE}"),
-            )
-            .await
-        }
+        Some(_) => run(&mut server, format!("ALTER DATABASE {DATABASE} OWNER TO {LOGIN_ROLE}")).await,
     }?;
     server.close().await
 }
 
 /// Proves the way every other process will take.
 async fn log_in(place: &Place, password: &str) -> Result<(), sqlx::Error> {
-    let options = connection(place, LOGIN_ROLE)
-        .database(DATABASE)
-        .password(password);
+    let options = connection(place, LOGIN_ROLE).database(DATABASE).password(password);
     let mut server = options.connect().await?;
     server.ping().await?;
     server.close().await
@@ -119,16 +83,9 @@ fn connection(place: &Place, user: &str) -> PgConnectOptions {
 
 /// Runs one statement made of constants and the hexadecimal password.
 async fn run(server: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(server)
-        .await
-        .map(|_| ())
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(server).await.map(|_| ())
 }
 
 fn sql_error(what: &'static str, log: &Path, source: sqlx::Error) -> PostgresError {
-    PostgresError::Sql {
-        what,
-        log: log.to_owned(),
-        source,
-    }
+    PostgresError::Sql { what, log: log.to_owned(), source }
 }

@@ -91,18 +91,12 @@ impl Server {
     /// Asks for a fast shutdown and waits for the end; if that does not come, for an immediate one, which
     /// loses nothing that was committed.
     pub(super) async fn stop(mut self, cluster: &Cluster) -> Result<(), PostgresError> {
-        for (signal, limit) in [
-            (Signal::SIGINT, STOP_LIMIT),
-            (Signal::SIGQUIT, IMMEDIATE_LIMIT),
-        ] {
+        for (signal, limit) in [(Signal::SIGINT, STOP_LIMIT), (Signal::SIGQUIT, IMMEDIATE_LIMIT)] {
             if self.is_gone(cluster) {
                 break;
             }
             send(self.pid, signal)?;
-            if until(limit, || self.is_gone(cluster).then_some(()))
-                .await
-                .is_none()
-            {
+            if until(limit, || self.is_gone(cluster).then_some(())).await.is_none() {
                 tracing::warn!(
                     postgres.pid = self.pid,
                     "the database server (pid {}) did not end within {} s of {signal}",
@@ -127,10 +121,7 @@ impl Server {
     }
 
     fn is_gone(&mut self, cluster: &Cluster) -> bool {
-        let ended = self
-            .child
-            .as_mut()
-            .is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+        let ended = self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
         ended || !lives_on(cluster, self.pid)
     }
 }
@@ -156,14 +147,9 @@ impl Launch<'_> {
                 .map(Some),
         });
         match fact.await {
-            Some(Some(file)) => Ok(Server {
-                pid: file.pid,
-                place: Place {
-                    port: self.port,
-                    socket_dir,
-                },
-                child: Some(child),
-            }),
+            Some(Some(file)) => {
+                Ok(Server { pid: file.pid, place: Place { port: self.port, socket_dir }, child: Some(child) })
+            }
             Some(None) => {
                 let failure = self.failure(&already_said).await;
                 remove_socket_dir(&socket_dir);
@@ -186,15 +172,11 @@ impl Launch<'_> {
             .map_err(log_failed)?;
         let program = self.installation.program("postgres");
         let mut command = server_command(&program, &cluster.user);
-        command
-            .arg("-D")
-            .arg(&cluster.dir)
-            .args(["-c", &format!("port={}", self.port), "-c"])
-            .arg({
-                let mut setting = std::ffi::OsString::from("unix_socket_directories=");
-                setting.push(socket_dir);
-                setting
-            });
+        command.arg("-D").arg(&cluster.dir).args(["-c", &format!("port={}", self.port), "-c"]).arg({
+            let mut setting = std::ffi::OsString::from("unix_socket_directories=");
+            setting.push(socket_dir);
+            setting
+        });
         for (name, value) in SETTINGS {
             command.args(["-c", &format!("{name}={value}")]);
         }
@@ -205,34 +187,17 @@ impl Launch<'_> {
             .process_group(0)
             .kill_on_drop(false);
         tracing::info!("starting the database server…");
-        command.spawn().map_err(|source| PostgresError::Program {
-            program,
-            user: cluster.user.name.clone(),
-            source,
-        })
+        command.spawn().map_err(|source| PostgresError::Program { program, user: cluster.user.name.clone(), source })
     }
 
     /// What the server said before it ended. Its log is written by another process that ends a little later.
     async fn failure(&self, already_said: &[(PathBuf, u64)]) -> PostgresError {
         let cluster = self.cluster;
-        let said = || {
-            format!(
-                "{}{}",
-                read_from(&cluster.start_log, 0),
-                said_since(cluster, already_said)
-            )
-        };
-        let words = until(LAST_WORDS_LIMIT, || {
-            Some(said()).filter(|words| words.contains("FATAL"))
-        })
-        .await;
+        let said = || format!("{}{}", read_from(&cluster.start_log, 0), said_since(cluster, already_said));
+        let words = until(LAST_WORDS_LIMIT, || Some(said()).filter(|words| words.contains("FATAL"))).await;
         let output = last_lines(&words.unwrap_or_else(said));
         let advice = advice_for(&output);
-        PostgresError::StartFailed {
-            output,
-            advice,
-            log: newest_log(cluster),
-        }
+        PostgresError::StartFailed { output, advice, log: newest_log(cluster) }
     }
 }
 
@@ -249,10 +214,7 @@ pub(super) async fn adopt(cluster: &Cluster) -> Result<Option<Server>, PostgresE
             Occupant::Stranger => {
                 // The crashed server's number was given to another process, which would hinder the next server.
                 // Should parts of the crashed one live still, its shared memory tells the next one so.
-                tracing::warn!(
-                    "removing the stale postmaster.pid of a crashed server (pid {})",
-                    file.pid
-                );
+                tracing::warn!("removing the stale postmaster.pid of a crashed server (pid {})", file.pid);
                 let _ = fs::remove_file(cluster.dir.join("postmaster.pid"));
                 Some(None)
             }
@@ -264,27 +226,13 @@ pub(super) async fn adopt(cluster: &Cluster) -> Result<Option<Server>, PostgresE
     let Some(file) = found else {
         return Ok(None);
     };
-    tracing::info!(
-        postgres.pid = file.pid,
-        "taking over the database server that is still running (pid {})",
-        file.pid
-    );
+    tracing::info!(postgres.pid = file.pid, "taking over the database server that is still running (pid {})", file.pid);
     let socket = file.socket_dir.join(format!(".s.PGSQL.{}", file.port));
-    let server = Server {
-        pid: file.pid,
-        place: Place {
-            port: file.port,
-            socket_dir: file.socket_dir,
-        },
-        child: None,
-    };
+    let server = Server { pid: file.pid, place: Place { port: file.port, socket_dir: file.socket_dir }, child: None };
     if socket.exists() {
         return Ok(Some(server));
     }
-    tracing::warn!(
-        "its socket {} is gone, so it is started anew",
-        socket.display()
-    );
+    tracing::warn!("its socket {} is gone, so it is started anew", socket.display());
     server.stop(cluster).await?;
     Ok(None)
 }
@@ -376,11 +324,7 @@ impl PidFile {
 /// A server program as the server's user, with nothing of our environment but what finding libraries needs.
 pub(super) fn server_command(program: &Path, user: &ServerUser) -> Command {
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(Stdio::null());
+    command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
     for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -414,10 +358,7 @@ pub(super) async fn pause_before_retry() {
 fn send(pid: i32, signal: Signal) -> Result<(), PostgresError> {
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(error) => Err(PostgresError::Signal {
-            pid,
-            source: error.into(),
-        }),
+        Err(error) => Err(PostgresError::Signal { pid, source: error.into() }),
     }
 }
 

@@ -136,11 +136,8 @@ async fn start(stage: &mut Stage, config: &Config, options: &DevOptions, mut pla
     let control = said.control.clone().unwrap_or_default();
     let telemetry = said.telemetry.clone().unwrap_or_default();
     progress(stage, "api", api_began, &control);
-    let fixed = place.api(
-        address_of(&control, config.listen_control),
-        address_of(&telemetry, config.listen_telemetry),
-        &site,
-    );
+    let fixed =
+        place.api(address_of(&control, config.listen_control), address_of(&telemetry, config.listen_telemetry), &site);
     stage.work.keep(fixed, api_child);
     (stage.ready.control, stage.ready.telemetry) = (Some(control.clone()), Some(telemetry.clone()));
     stage.add(said);

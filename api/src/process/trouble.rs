@@ -110,7 +110,7 @@ impl From<StoreError> for Trouble {
                 .code("database_unreachable"),
             StoreError::Schema(_) => Self::failed("the schema of the database does not fit this program")
                 .why(why)
-                .remedy("run: fermata migrate")
+                .remedy("run: fermata migrate (a database of an unreleased build needs a fresh folder instead)")
                 .code("schema_outdated"),
             StoreError::Unsafe { .. } => {
                 Self::new(Exit::Config, "the database may lose acknowledged work").why(why).code("unsafe_durability")

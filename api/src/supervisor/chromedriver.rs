@@ -73,14 +73,7 @@ impl Keeper {
         clock: Clock,
     ) -> Result<Self, SupervisorError> {
         let program = find("chromedriver", Some("CHROMEDRIVER"), PACKAGES)?;
-        let mut shift = Shift {
-            place,
-            program,
-            stopping,
-            clock,
-            sender,
-            generation: 0,
-        };
+        let mut shift = Shift { place, program, stopping, clock, sender, generation: 0 };
         let first = shift.spawn().await?;
         let task = tokio::spawn(async move { shift.work(first).await });
         Ok(Self { task })
@@ -140,9 +133,7 @@ impl Shift {
         if stopped {
             group.into_iter().for_each(kill_group);
         } else {
-            tracing::warn!(
-                "chromedriver died, and all browser sessions with it; it is started again"
-            );
+            tracing::warn!("chromedriver died, and all browser sessions with it; it is started again");
         }
         if let Err(error) = running.child.wait().await {
             tracing::warn!(%error, "cannot wait for chromedriver: {error}");
@@ -167,10 +158,7 @@ impl Shift {
     }
 
     async fn spawn(&mut self) -> Result<Running, SupervisorError> {
-        let unstartable = |source| SupervisorError::Spawn {
-            program: self.program.clone(),
-            source,
-        };
+        let unstartable = |source| SupervisorError::Spawn { program: self.program.clone(), source };
         let mut command = self.place.command(std::path::Path::new("sh"));
         command
             .args(["-c", GUARD, "fermata-browsers"])
@@ -182,10 +170,7 @@ impl Shift {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(unstartable)?;
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .unwrap_or_default();
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
         let (lines, mut heard) = mpsc::channel(LINES_MAX);
         if let Some(output) = child.stdout.take() {
             tokio::spawn(listen(output, lines.clone()));
@@ -201,17 +186,11 @@ impl Shift {
                     generation: self.generation,
                     group,
                 }));
-                Ok(Running {
-                    _lifeline: child.stdin.take(),
-                    child,
-                })
+                Ok(Running { _lifeline: child.stdin.take(), child })
             }
             Err(last_line) => {
                 kill_group(group);
-                Err(SupervisorError::NotReady {
-                    limit_secs: READY_LIMIT.as_secs(),
-                    last_line,
-                })
+                Err(SupervisorError::NotReady { limit_secs: READY_LIMIT.as_secs(), last_line })
             }
         }
     }
@@ -255,10 +234,7 @@ mod tests {
 
     #[test]
     fn the_port_is_read_from_the_line_that_says_ready() {
-        assert_eq!(
-            port_in("ChromeDriver was started successfully on port 41665."),
-            Some(41665)
-        );
+        assert_eq!(port_in("ChromeDriver was started successfully on port 41665."), Some(41665));
         assert_eq!(port_in("Starting ChromeDriver 156.0 on port 0"), None);
     }
 }

@@ -72,14 +72,8 @@ impl Desk {
         driver: watch::Receiver<Option<Driver>>,
     ) -> Result<Self, SupervisorError> {
         ensure_tls_provider();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .map_err(SupervisorError::Client)?;
-        let books = Books {
-            ledger: Ledger::new(options.max_sessions),
-            generation: 0,
-        };
+        let client = reqwest::Client::builder().no_proxy().build().map_err(SupervisorError::Client)?;
+        let books = Books { ledger: Ledger::new(options.max_sessions), generation: 0 };
         Ok(Self {
             books: Mutex::new(books),
             driver,
@@ -94,12 +88,7 @@ impl Desk {
 
     /// Opens a session. Goes on when the worker hangs up, so that no browser is lost from sight; one
     /// that nobody waits for any more is closed at once.
-    pub(super) async fn open(
-        self: Arc<Self>,
-        fence: Fence,
-        deadline: Option<DateTime<Utc>>,
-        body: Bytes,
-    ) -> Answer {
+    pub(super) async fn open(self: Arc<Self>, fence: Fence, deadline: Option<DateTime<Utc>>, body: Bytes) -> Answer {
         let (answered, answer) = oneshot::channel();
         tokio::spawn(async move {
             let (reply, opened) = match self.open_session(&fence, deadline, &body).await {
@@ -118,10 +107,7 @@ impl Desk {
     /// Carries out one command. Goes on when the worker hangs up: the session's next command must
     /// not overtake it.
     pub(super) async fn command(self: Arc<Self>, command: Command) -> Answer {
-        let carried =
-            tokio::spawn(
-                async move { self.carry(command).await.unwrap_or_else(|refusal| refusal) },
-            );
+        let carried = tokio::spawn(async move { self.carry(command).await.unwrap_or_else(|refusal| refusal) });
         carried.await.unwrap_or_else(|_| broken())
     }
 
@@ -170,13 +156,8 @@ impl Desk {
             self.ledger(Ledger::release);
             return Err(started.err().unwrap_or_else(broken));
         };
-        let session = Session {
-            id,
-            fence: fence.clone(),
-            last_use: self.clock.monotonic(),
-            browser_pid,
-            turn: Arc::default(),
-        };
+        let session =
+            Session { id, fence: fence.clone(), last_use: self.clock.monotonic(), browser_pid, turn: Arc::default() };
         if let Err(refusal) = self.ledger(|ledger| ledger.opened(session.clone())) {
             self.close(&session).await;
             return Err(refused(refusal));
@@ -191,23 +172,13 @@ impl Desk {
         wanted: &Value,
         limit: Duration,
     ) -> Result<(Answer, String, Option<i32>), Answer> {
-        let request = self
-            .client
-            .post(format!("{}/session", driver.base))
-            .json(wanted);
+        let request = self.client.post(format!("{}/session", driver.base)).json(wanted);
         let answer = send(request, limit).await.map_err(|lost| lost.answer())?;
         let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let id = told
-            .pointer("/value/sessionId")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        let pid = told
-            .pointer("/value/capabilities/goog:processID")
-            .and_then(Value::as_i64);
+        let id = told.pointer("/value/sessionId").and_then(Value::as_str).map(str::to_owned);
+        let pid = told.pointer("/value/capabilities/goog:processID").and_then(Value::as_i64);
         match id {
-            Some(id) if answer.status.is_success() => {
-                Ok((answer, id, pid.and_then(|pid| i32::try_from(pid).ok())))
-            }
+            Some(id) if answer.status.is_success() => Ok((answer, id, pid.and_then(|pid| i32::try_from(pid).ok()))),
             _ => Err(answer),
         }
     }
@@ -217,8 +188,7 @@ impl Desk {
         let driver = self.driver_now()?;
         let owned = |desk: &Self| {
             let now = desk.clock.monotonic();
-            desk.ledger(|ledger| ledger.use_session(&command.session, &command.fence, now))
-                .map_err(refused)
+            desk.ledger(|ledger| ledger.use_session(&command.session, &command.fence, now)).map_err(refused)
         };
         let turn = owned(self)?.turn;
         let _turn = turn.lock().await;
@@ -227,10 +197,8 @@ impl Desk {
         let ending = command.method == Method::DELETE && command.path.matches('/').count() == 2;
         let deadline = if ending { None } else { command.deadline };
         let limit = self.time_left(deadline, COMMAND_LIMIT)?;
-        let request = self
-            .client
-            .request(command.method, format!("{}{}", driver.base, command.path))
-            .body(command.body);
+        let request =
+            self.client.request(command.method, format!("{}{}", driver.base, command.path)).body(command.body);
         let answer = send(request, limit).await;
         let now = self.clock.monotonic();
         let gone = match &answer {
@@ -261,9 +229,7 @@ impl Desk {
         let now = self.clock.monotonic();
         let gate = self.ledger(|ledger| ledger.gate(fence, now));
         let _gate = gate.lock().await;
-        let older = self
-            .ledger(|ledger| ledger.admit(fence, now))
-            .map_err(refused)?;
+        let older = self.ledger(|ledger| ledger.admit(fence, now)).map_err(refused)?;
         for session in older {
             tracing::info!(
                 run.id = %fence.run, run.epoch = fence.epoch,
@@ -280,43 +246,26 @@ impl Desk {
         let Some(driver) = self.driver.borrow().clone() else {
             return; // The driver is dead, and its browsers with it.
         };
-        let request = self
-            .client
-            .delete(format!("{}/session/{}", driver.base, session.id));
+        let request = self.client.delete(format!("{}/session/{}", driver.base, session.id));
         match send(request, CLOSE_LIMIT).await {
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
                 return;
             }
             _ => {}
         }
-        if session
-            .browser_pid
-            .is_some_and(|pid| kill_browser(&self.profiles, pid))
-        {
-            tracing::warn!(
-                "a browser of run {} did not close and was killed",
-                session.fence.run
-            );
+        if session.browser_pid.is_some_and(|pid| kill_browser(&self.profiles, pid)) {
+            tracing::warn!("a browser of run {} did not close and was killed", session.fence.run);
             return;
         }
-        tracing::error!(
-            "a browser of run {} neither closes nor can be found: ending all browsers",
-            session.fence.run
-        );
+        tracing::error!("a browser of run {} neither closes nor can be found: ending all browsers", session.fence.run);
         kill_group(driver.group);
     }
 
-    fn time_left(
-        &self,
-        deadline: Option<DateTime<Utc>>,
-        limit: Duration,
-    ) -> Result<Duration, Answer> {
+    fn time_left(&self, deadline: Option<DateTime<Utc>>, limit: Duration) -> Result<Duration, Answer> {
         let Some(deadline) = deadline else {
             return Ok(limit);
         };
-        let left = (deadline - self.clock.now())
-            .to_std()
-            .unwrap_or(Duration::ZERO);
+        let left = (deadline - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
         if left.is_zero() {
             return Err(Answer::refused(
                 StatusCode::REQUEST_TIMEOUT,
@@ -329,20 +278,13 @@ impl Desk {
 
     /// The driver that listens; sessions of an earlier one leave the ledger.
     fn driver_now(&self) -> Result<Driver, Answer> {
-        let driver = self
-            .driver
-            .borrow()
-            .clone()
-            .ok_or_else(|| Lost::NeverSent.answer())?;
+        let driver = self.driver.borrow().clone().ok_or_else(|| Lost::NeverSent.answer())?;
         let mut books = self.books();
         if books.generation != driver.generation {
             books.generation = driver.generation;
             let lost = books.ledger.clear();
             if lost > 0 {
-                tracing::warn!(
-                    browser.sessions = lost,
-                    "{lost} browser sessions died with their chromedriver"
-                );
+                tracing::warn!(browser.sessions = lost, "{lost} browser sessions died with their chromedriver");
             }
         }
         Ok(driver)
@@ -387,22 +329,15 @@ fn refused(refusal: Refusal) -> Answer {
             "invalid session id",
             "there is no such session; it may have been idle for too long",
         ),
-        Refusal::Full => Answer::refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "session not created",
-            "all browser sessions are taken",
-        ),
+        Refusal::Full => {
+            Answer::refused(StatusCode::SERVICE_UNAVAILABLE, "session not created", "all browser sessions are taken")
+        }
     }
 }
 
 /// The task that carried the command broke; what it did is not known.
 fn broken() -> Answer {
-    Answer::error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "answer lost",
-        "the supervisor failed",
-        None,
-    )
+    Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "answer lost", "the supervisor failed", None)
 }
 
 /// reqwest panics where no TLS provider is installed; whoever installed one before us wins.

@@ -27,27 +27,18 @@ impl Lost {
                 "driver unavailable",
                 "chromedriver is being started again",
             ),
-            Self::Unanswered(why) => {
-                Answer::error(StatusCode::GATEWAY_TIMEOUT, "answer lost", why, None)
-            }
+            Self::Unanswered(why) => Answer::error(StatusCode::GATEWAY_TIMEOUT, "answer lost", why, None),
         }
     }
 }
 
 /// Sends it and waits for the whole answer, for so long.
-pub(super) async fn send(
-    request: reqwest::RequestBuilder,
-    limit: Duration,
-) -> Result<Answer, Lost> {
+pub(super) async fn send(request: reqwest::RequestBuilder, limit: Duration) -> Result<Answer, Lost> {
     let lost = |error: reqwest::Error| {
         if error.is_connect() {
             return Lost::NeverSent;
         }
-        let what = if error.is_timeout() {
-            "it ran out of time"
-        } else {
-            "the connection broke"
-        };
+        let what = if error.is_timeout() { "it ran out of time" } else { "the connection broke" };
         Lost::Unanswered(format!("chromedriver did not answer: {what}"))
     };
     let mut response = request.timeout(limit).send().await.map_err(lost)?;
@@ -59,10 +50,7 @@ pub(super) async fn send(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
-        status,
-        body: body.into(),
-    })
+    Ok(Answer { status, body: body.into() })
 }
 
 /// Whether the driver says that the session is over.

@@ -24,14 +24,9 @@ impl Fence {
     /// Reads `<run>:<epoch>`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (run, epoch) = text.rsplit_once(':')?;
-        let named = !run.is_empty()
-            && run.len() <= RUN_MAX_CHARS
-            && run.chars().all(|c| c.is_ascii_graphic());
+        let named = !run.is_empty() && run.len() <= RUN_MAX_CHARS && run.chars().all(|c| c.is_ascii_graphic());
         let epoch = epoch.parse().ok()?;
-        named.then(|| Self {
-            run: run.to_owned(),
-            epoch,
-        })
+        named.then(|| Self { run: run.to_owned(), epoch })
     }
 }
 
@@ -80,29 +75,14 @@ struct Newest {
 
 impl Ledger {
     pub(super) fn new(max_sessions: usize) -> Self {
-        Self {
-            sessions: HashMap::new(),
-            fences: HashMap::new(),
-            opening: 0,
-            max_sessions,
-        }
+        Self { sessions: HashMap::new(), fences: HashMap::new(), opening: 0, max_sessions }
     }
 
     /// The gate of a run, held from [`Ledger::admit`] until what it returned is closed: no command
     /// of the newer epoch overtakes the end of the older one's browser.
     pub(super) fn gate(&mut self, fence: &Fence, now: Instant) -> Arc<Mutex<()>> {
-        let first = || Newest {
-            epoch: fence.epoch,
-            seen: now,
-            gate: Arc::default(),
-        };
-        let gate = Arc::clone(
-            &self
-                .fences
-                .entry(fence.run.clone())
-                .or_insert_with(first)
-                .gate,
-        );
+        let first = || Newest { epoch: fence.epoch, seen: now, gate: Arc::default() };
+        let gate = Arc::clone(&self.fences.entry(fence.run.clone()).or_insert_with(first).gate);
         self.forget_silent_runs();
         gate
     }
@@ -114,17 +94,9 @@ impl Ledger {
             return Err(Refusal::Fenced { newest });
         }
         let gate = self.gate(fence, now);
-        let seen = Newest {
-            epoch: fence.epoch,
-            seen: now,
-            gate,
-        };
+        let seen = Newest { epoch: fence.epoch, seen: now, gate };
         self.fences.insert(fence.run.clone(), seen);
-        Ok(
-            self.take(|session| {
-                session.fence.run == fence.run && session.fence.epoch < fence.epoch
-            }),
-        )
+        Ok(self.take(|session| session.fence.run == fence.run && session.fence.epoch < fence.epoch))
     }
 
     /// Keeps a place for a session that is being opened.
@@ -152,12 +124,7 @@ impl Ledger {
     }
 
     /// The session, if this fence owns it; marks it used.
-    pub(super) fn use_session(
-        &mut self,
-        id: &str,
-        fence: &Fence,
-        now: Instant,
-    ) -> Result<Session, Refusal> {
+    pub(super) fn use_session(&mut self, id: &str, fence: &Fence, now: Instant) -> Result<Session, Refusal> {
         if let Some(newest) = self.newer_than(fence) {
             return Err(Refusal::Fenced { newest });
         }
@@ -176,10 +143,7 @@ impl Ledger {
 
     /// Takes out what nobody has used for so long and nobody is using now.
     pub(super) fn take_idle(&mut self, now: Instant, idle: Duration) -> Vec<Session> {
-        self.take(|session| {
-            now.saturating_duration_since(session.last_use) >= idle
-                && session.turn.try_lock().is_ok()
-        })
+        self.take(|session| now.saturating_duration_since(session.last_use) >= idle && session.turn.try_lock().is_ok())
     }
 
     /// The driver died, and all browsers with it.
@@ -199,12 +163,7 @@ impl Ledger {
     }
 
     fn take(&mut self, unwanted: impl Fn(&Session) -> bool) -> Vec<Session> {
-        let taken: Vec<Session> = self
-            .sessions
-            .values()
-            .filter(|session| unwanted(session))
-            .cloned()
-            .collect();
+        let taken: Vec<Session> = self.sessions.values().filter(|session| unwanted(session)).cloned().collect();
         for session in &taken {
             self.sessions.remove(&session.id);
         }
@@ -216,11 +175,7 @@ impl Ledger {
         if self.fences.len() <= FENCES_MAX {
             return;
         }
-        let driven: Vec<&str> = self
-            .sessions
-            .values()
-            .map(|session| session.fence.run.as_str())
-            .collect();
+        let driven: Vec<&str> = self.sessions.values().map(|session| session.fence.run.as_str()).collect();
         let mut silent: Vec<(Instant, String)> = self
             .fences
             .iter()

@@ -4,29 +4,17 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an instant has no other origin; its value plays no part"
-)]
+#[expect(clippy::disallowed_methods, reason = "an instant has no other origin; its value plays no part")]
 fn start() -> Instant {
     Instant::now()
 }
 
 fn fence(run: &str, epoch: i32) -> Fence {
-    Fence {
-        run: run.to_owned(),
-        epoch,
-    }
+    Fence { run: run.to_owned(), epoch }
 }
 
 fn session(id: &str, fence: Fence, last_use: Instant) -> Session {
-    Session {
-        id: id.to_owned(),
-        fence,
-        last_use,
-        browser_pid: None,
-        turn: Arc::default(),
-    }
+    Session { id: id.to_owned(), fence, last_use, browser_pid: None, turn: Arc::default() }
 }
 
 fn with_session(id: &str, owner: Fence, now: Instant) -> Ledger {
@@ -62,10 +50,7 @@ fn an_older_epoch_is_refused_whatever_it_asks() {
     let now = start();
     let mut ledger = Ledger::new(1);
     ledger.admit(&fence("r", 5), now).unwrap();
-    assert_eq!(
-        ledger.admit(&fence("r", 4), now).unwrap_err(),
-        Refusal::Fenced { newest: 5 }
-    );
+    assert_eq!(ledger.admit(&fence("r", 4), now).unwrap_err(), Refusal::Fenced { newest: 5 });
 }
 
 #[test]
@@ -116,9 +101,7 @@ fn the_table_of_fences_is_bounded_and_keeps_runs_with_a_session() {
     let now = start();
     let mut ledger = with_session("s", fence("driven", 3), now);
     for run in 0..FENCES_MAX * 2 {
-        ledger
-            .admit(&fence(&format!("r{run}"), 1), now + SECOND)
-            .unwrap();
+        ledger.admit(&fence(&format!("r{run}"), 1), now + SECOND).unwrap();
         assert!(ledger.fences.len() <= FENCES_MAX);
     }
     assert!(ledger.admit(&fence("driven", 2), now).is_err());

@@ -86,34 +86,19 @@ impl Supervisor {
     pub async fn start(options: SupervisorOptions) -> Result<Self, SupervisorError> {
         let place = Place::claim(&options.work_dir, &options.run_as)?;
         let browser = sandbox::inspect(&place).await?;
-        let listener =
-            TcpListener::bind(options.listen)
-                .await
-                .map_err(|source| SupervisorError::Listen {
-                    address: options.listen,
-                    source,
-                })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| SupervisorError::Listen {
-                address: options.listen,
-                source,
-            })?;
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .map_err(|source| SupervisorError::Listen { address: options.listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| SupervisorError::Listen { address: options.listen, source })?;
         let stopping = CancellationToken::new();
         let (driver, driver_now) = watch::channel(None);
         let desk = Arc::new(Desk::new(&options, &place, browser, driver_now)?);
-        let keeper =
-            Keeper::start(place, driver, stopping.child_token(), options.clock.clone()).await?;
+        let keeper = Keeper::start(place, driver, stopping.child_token(), options.clock.clone()).await?;
         let sweeper = tokio::spawn(command::close_idle_sessions(Arc::clone(&desk)));
         let server = tokio::spawn(serve(listener, desk, stopping.child_token()));
         tracing::info!(supervisor.address = %address, "browser supervisor listens on {address}");
-        Ok(Self {
-            address,
-            stopping,
-            keeper,
-            server,
-            sweeper,
-        })
+        Ok(Self { address, stopping, keeper, server, sweeper })
     }
 
     /// The WebDriver endpoint, such as `http://127.0.0.1:41234`.
@@ -126,10 +111,7 @@ impl Supervisor {
         self.stopping.cancel();
         self.keeper.ended().await;
         self.sweeper.abort();
-        if tokio::time::timeout(STOP_LIMIT, &mut self.server)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP_LIMIT, &mut self.server).await.is_err() {
             self.server.abort();
         }
     }

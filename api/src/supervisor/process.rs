@@ -50,31 +50,16 @@ impl Place {
     /// Makes the folder ready: claims it, ends what an earlier supervisor left, empties it.
     pub(super) fn claim(work_dir: &Path, run_as: &str) -> Result<Self, SupervisorError> {
         let setpriv = find("setpriv", None, "util-linux")?;
-        let user = if geteuid().is_root() {
-            Some(user_named(run_as)?)
-        } else {
-            None
-        };
-        let unusable = |source| SupervisorError::Folder {
-            folder: work_dir.to_owned(),
-            source,
-        };
+        let user = if geteuid().is_root() { Some(user_named(run_as)?) } else { None };
+        let unusable = |source| SupervisorError::Folder { folder: work_dir.to_owned(), source };
         fs::create_dir_all(work_dir).map_err(unusable)?;
         let folder = work_dir.canonicalize().map_err(unusable)?;
         // Others may pass through to the profiles, but not look around.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).map_err(unusable)?;
         let file = fs::File::create(folder.join("lock")).map_err(unusable)?;
-        let claim = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            SupervisorError::InUse {
-                folder: folder.clone(),
-            }
-        })?;
-        let place = Self {
-            profiles: folder.join("profiles"),
-            user,
-            setpriv,
-            _claim: claim,
-        };
+        let claim = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| SupervisorError::InUse { folder: folder.clone() })?;
+        let place = Self { profiles: folder.join("profiles"), user, setpriv, _claim: claim };
         let left = place.kill_all();
         if left > 0 {
             tracing::warn!(
@@ -91,20 +76,12 @@ impl Place {
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.setpriv);
         if let Some(user) = &self.user {
-            command
-                .arg(format!("--reuid={}", user.uid))
-                .arg(format!("--regid={}", user.gid))
-                .arg("--clear-groups");
+            command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
         } else {
             // setpriv wants to be told something.
             command.arg("--inh-caps=-all");
         }
-        command
-            .arg("--")
-            .arg(program)
-            .env_clear()
-            .process_group(0)
-            .current_dir(&self.profiles);
+        command.arg("--").arg(program).env_clear().process_group(0).current_dir(&self.profiles);
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -130,9 +107,7 @@ impl Place {
 
     /// The name of the user that browsers run as, for a person to read.
     pub(super) fn user_name(&self) -> &str {
-        self.user
-            .as_ref()
-            .map_or("this user", |user| user.name.as_str())
+        self.user.as_ref().map_or("this user", |user| user.name.as_str())
     }
 
     /// Sends SIGKILL to every process of this folder; answers how many there were.
@@ -164,18 +139,10 @@ impl Place {
             return Ok(());
         };
         let mut probe = self.command(Path::new("test"));
-        let reached = probe
-            .arg("-w")
-            .arg(&self.profiles)
-            .current_dir("/")
-            .as_std_mut()
-            .status();
+        let reached = probe.arg("-w").arg(&self.profiles).current_dir("/").as_std_mut().status();
         match reached {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(SupervisorError::FolderClosed {
-                folder: folder.to_owned(),
-                user: user.name.clone(),
-            }),
+            _ => Err(SupervisorError::FolderClosed { folder: folder.to_owned(), user: user.name.clone() }),
         }
     }
 }
@@ -196,21 +163,14 @@ pub(super) fn find(
     variable: Option<&'static str>,
     package: &'static str,
 ) -> Result<PathBuf, SupervisorError> {
-    if let Some(named) = variable
-        .and_then(std::env::var_os)
-        .filter(|value| !value.is_empty())
-    {
+    if let Some(named) = variable.and_then(std::env::var_os).filter(|value| !value.is_empty()) {
         return Ok(PathBuf::from(named));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|candidate| is_program(candidate))
-        .ok_or(SupervisorError::NotInstalled {
-            program,
-            variable,
-            package,
-        })
+        .ok_or(SupervisorError::NotInstalled { program, variable, package })
 }
 
 fn is_program(path: &Path) -> bool {
@@ -218,12 +178,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 fn user_named(name: &str) -> Result<User, SupervisorError> {
-    User::from_name(name)
-        .ok()
-        .flatten()
-        .ok_or_else(|| SupervisorError::NoSuchUser {
-            user: name.to_owned(),
-        })
+    User::from_name(name).ok().flatten().ok_or_else(|| SupervisorError::NoSuchUser { user: name.to_owned() })
 }
 
 /// The marked processes and all that descend from them: Chromium's helpers overwrite their marks.
@@ -237,14 +192,8 @@ fn members(profiles: &Path) -> HashSet<i32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != own)
         .collect();
-    let parents: HashMap<i32, i32> = pids
-        .iter()
-        .filter_map(|pid| Some((*pid, living_parent(*pid)?)))
-        .collect();
-    let mut ours: HashSet<i32> = pids
-        .into_iter()
-        .filter(|pid| marked(profiles, *pid))
-        .collect();
+    let parents: HashMap<i32, i32> = pids.iter().filter_map(|pid| Some((*pid, living_parent(*pid)?))).collect();
+    let mut ours: HashSet<i32> = pids.into_iter().filter(|pid| marked(profiles, *pid)).collect();
     loop {
         let born: Vec<i32> = parents
             .iter()
@@ -263,10 +212,8 @@ fn marked(profiles: &Path, pid: i32) -> bool {
     let mark = [MARK.as_bytes(), b"=", profiles.as_os_str().as_bytes()].concat();
     let profile = [b"--user-data-dir=", profiles.as_os_str().as_bytes(), b"/"].concat();
     let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let has =
-        |words: &[u8], wanted: &dyn Fn(&[u8]) -> bool| words.split(|byte| *byte == 0).any(wanted);
-    has(&read("environ"), &|word| word == mark)
-        || has(&read("cmdline"), &|word| word.starts_with(&profile))
+    let has = |words: &[u8], wanted: &dyn Fn(&[u8]) -> bool| words.split(|byte| *byte == 0).any(wanted);
+    has(&read("environ"), &|word| word == mark) || has(&read("cmdline"), &|word| word.starts_with(&profile))
 }
 
 /// The parent of a process that is not a zombie.

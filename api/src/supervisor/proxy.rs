@@ -30,17 +30,9 @@ pub(super) struct Answer {
 impl Answer {
     /// An error in the shape of the WebDriver specification. `carried_out` in its data tells a worker
     /// whether the command may have had an effect.
-    pub(super) fn error(
-        status: StatusCode,
-        code: &str,
-        message: &str,
-        carried_out: Option<bool>,
-    ) -> Self {
+    pub(super) fn error(status: StatusCode, code: &str, message: &str, carried_out: Option<bool>) -> Self {
         let value = json!({"error": code, "message": message, "stacktrace": "", "data": {"carried_out": carried_out}});
-        Self {
-            status,
-            body: json!({ "value": value }).to_string().into(),
-        }
+        Self { status, body: json!({ "value": value }).to_string().into() }
     }
 
     /// An error before anything was carried out.
@@ -53,14 +45,8 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static("application/json; charset=utf-8"),
-        );
-        headers.insert(
-            header::CACHE_CONTROL,
-            header::HeaderValue::from_static("no-store"),
-        );
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS.into());
         }
@@ -89,11 +75,7 @@ async fn sessions(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({ "value": desk.sessions() }))
 }
 
-async fn open(
-    State(desk): State<Arc<Desk>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Answer, Answer> {
+async fn open(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Result<Answer, Answer> {
     let (fence, deadline) = authority(&headers)?;
     Ok(desk.open(fence, deadline, body).await)
 }
@@ -115,11 +97,7 @@ async fn command_below_session(
 }
 
 async fn unknown() -> Answer {
-    Answer::refused(
-        StatusCode::NOT_FOUND,
-        "unknown command",
-        "there is no such WebDriver command",
-    )
+    Answer::refused(StatusCode::NOT_FOUND, "unknown command", "there is no such WebDriver command")
 }
 
 /// The parts of a request that travel on.
@@ -136,20 +114,9 @@ impl Request {
         let (fence, deadline) = authority(&self.headers)?;
         let path = self.uri.path();
         if !is_plain(path) {
-            return Err(Answer::refused(
-                StatusCode::BAD_REQUEST,
-                "invalid argument",
-                "the path climbs",
-            ));
+            return Err(Answer::refused(StatusCode::BAD_REQUEST, "invalid argument", "the path climbs"));
         }
-        let command = Command {
-            fence,
-            deadline,
-            session,
-            method: self.method,
-            path: path.to_owned(),
-            body: self.body,
-        };
+        let command = Command { fence, deadline, session, method: self.method, path: path.to_owned(), body: self.body };
         Ok(desk.command(command).await)
     }
 }
@@ -157,11 +124,7 @@ impl Request {
 /// A path that means what it says: no segment leads out of its session.
 fn is_plain(path: &str) -> bool {
     let encoded_dot = path.to_ascii_lowercase().contains("%2e");
-    !encoded_dot
-        && !path.contains('\\')
-        && path
-            .split('/')
-            .all(|segment| segment != "." && segment != "..")
+    !encoded_dot && !path.contains('\\') && path.split('/').all(|segment| segment != "." && segment != "..")
 }
 
 /// Who asks, and until when it may happen.
@@ -169,11 +132,7 @@ fn authority(headers: &HeaderMap) -> Result<(Fence, Option<DateTime<Utc>>), Answ
     let refused = |message| Answer::refused(StatusCode::BAD_REQUEST, "invalid argument", message);
     if headers.contains_key(header::ORIGIN) {
         // A page in one of our own browsers, or in anybody's: workers send none.
-        return Err(Answer::refused(
-            StatusCode::FORBIDDEN,
-            "invalid argument",
-            "web pages may not drive browsers",
-        ));
+        return Err(Answer::refused(StatusCode::FORBIDDEN, "invalid argument", "web pages may not drive browsers"));
     }
     let fence = headers
         .get(FENCE_HEADER)
@@ -185,11 +144,7 @@ fn authority(headers: &HeaderMap) -> Result<(Fence, Option<DateTime<Utc>>), Answ
         Some(value) => {
             let text = value.to_str().unwrap_or_default();
             let parsed = DateTime::parse_from_rfc3339(text);
-            Some(
-                parsed
-                    .map_err(|_| refused("the header Fermata-Deadline must be an RFC 3339 time"))?
-                    .to_utc(),
-            )
+            Some(parsed.map_err(|_| refused("the header Fermata-Deadline must be an RFC 3339 time"))?.to_utc())
         }
     };
     Ok((fence, deadline))
@@ -202,12 +157,7 @@ mod tests {
     #[test]
     fn no_path_leads_into_another_session() {
         assert!(is_plain("/session/a/element/f.1.d.2.e.3/click"));
-        for path in [
-            "/session/a/../b/url",
-            "/session/a/%2E%2e/b/url",
-            "/session/a/./url",
-            "/session/a/..\\b",
-        ] {
+        for path in ["/session/a/../b/url", "/session/a/%2E%2e/b/url", "/session/a/./url", "/session/a/..\\b"] {
             assert!(!is_plain(path), "{path}");
         }
     }

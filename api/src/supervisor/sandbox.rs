@@ -25,11 +25,7 @@ pub(super) async fn inspect(place: &Place) -> Result<Browser, SupervisorError> {
     let program = find("chromium", Some("CHROMIUM"), PACKAGES)?;
     let refusal = probe(place, &program).await;
     match &refusal {
-        None => tracing::info!(
-            browser.sandbox = true,
-            "Chromium runs as {} with its sandbox",
-            place.user_name()
-        ),
+        None => tracing::info!(browser.sandbox = true, "Chromium runs as {} with its sandbox", place.user_name()),
         Some(why) => tracing::warn!(
             browser.sandbox = false,
             "Chromium's sandbox does not work here ({why}); it runs as {} with --no-sandbox: a hostile page that \
@@ -37,10 +33,7 @@ pub(super) async fn inspect(place: &Place) -> Result<Browser, SupervisorError> {
             place.user_name()
         ),
     }
-    Ok(Browser {
-        program,
-        sandboxed: refusal.is_none(),
-    })
+    Ok(Browser { program, sandboxed: refusal.is_none() })
 }
 
 /// Why the sandbox does not work; none when it does.
@@ -48,17 +41,8 @@ async fn probe(place: &Place, program: &std::path::Path) -> Option<String> {
     let profile = place.profiles().join("probe");
     let mut command = place.command(program);
     command
-        .args([
-            "--headless=new",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
+        .args(["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .arg("--disable-dev-shm-usage")
         .arg(format!("--user-data-dir={}", profile.display()))
         .args(["--dump-dom", "about:blank"])
@@ -91,11 +75,7 @@ fn contains_page(output: &[u8]) -> bool {
 fn reason(errors: &[u8]) -> String {
     const REASON_MAX_CHARS: usize = 160;
     let text = String::from_utf8_lossy(errors);
-    let telling = text
-        .lines()
-        .find(|line| line.to_ascii_lowercase().contains("sandbox"));
-    let line = telling
-        .or_else(|| text.lines().last())
-        .unwrap_or("it ended without a word");
+    let telling = text.lines().find(|line| line.to_ascii_lowercase().contains("sandbox"));
+    let line = telling.or_else(|| text.lines().last()).unwrap_or("it ended without a word");
     line.chars().take(REASON_MAX_CHARS).collect()
 }

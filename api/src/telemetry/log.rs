@@ -65,35 +65,20 @@ pub enum LogError {
 
 /// Starts logging to stderr for the whole process; panics become lines too. A line is one write; a failed write is dropped.
 pub fn init_logs(format: LogFormat, filter: &str, origin: LogOrigin) -> Result<(), LogError> {
-    let filter = EnvFilter::builder()
-        .parse(filter)
-        .map_err(LogError::Filter)?;
+    let filter = EnvFilter::builder().parse(filter).map_err(LogError::Filter)?;
     let lines = LogLines::new(format, origin, wall_time, |line: &str| {
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     });
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .try_init()
-        .map_err(LogError::Taken)?;
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(LogError::Taken)?;
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(
-            event = "process.panicked",
-            place,
-            "panicked at {place}: {what}"
-        );
+        tracing::error!(event = "process.panicked", place, "panicked at {place}: {what}");
     }));
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a log line carries the wall time; no decision is taken from it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a log line carries the wall time; no decision is taken from it")]
 fn wall_time() -> DateTime<Utc> {
     Utc::now()
 }
@@ -109,30 +94,18 @@ pub struct LogLines<W> {
 impl<W: Fn(&str)> LogLines<W> {
     /// A layer that gives each finished line, with its line feed, to `write`.
     pub fn new(format: LogFormat, origin: LogOrigin, now: fn() -> DateTime<Utc>, write: W) -> Self {
-        Self {
-            format,
-            origin,
-            now,
-            write,
-        }
+        Self { format, origin, now, write }
     }
 
     fn json(&self, level: Level, target: &str, fields: Map<String, Value>) -> String {
         let mut line = Map::new();
         line.insert("timestamp".to_owned(), self.timestamp().into());
-        line.insert(
-            "level".to_owned(),
-            level.as_str().to_ascii_lowercase().into(),
-        );
+        line.insert("level".to_owned(), level.as_str().to_ascii_lowercase().into());
         line.insert("service".to_owned(), self.origin.service.clone().into());
         line.insert("role".to_owned(), self.origin.role.clone().into());
         line.insert("target".to_owned(), target.into());
         for (name, value) in fields {
-            let name = if line.contains_key(&name) {
-                format!("field.{name}")
-            } else {
-                name
-            };
+            let name = if line.contains_key(&name) { format!("field.{name}") } else { name };
             line.insert(name, value);
         }
         let mut text = Value::Object(line).to_string();
@@ -141,15 +114,9 @@ impl<W: Fn(&str)> LogLines<W> {
     }
 
     fn pretty(&self, level: Level, target: &str, fields: &Map<String, Value>) -> String {
-        let message = fields
-            .get("message")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let message = fields.get("message").and_then(Value::as_str).unwrap_or_default();
         let time = self.timestamp();
-        let mut text = format!(
-            "{} {level:>5} {target}: {message}",
-            time.get(11..23).unwrap_or(&time)
-        );
+        let mut text = format!("{} {level:>5} {target}: {message}", time.get(11..23).unwrap_or(&time));
         for (name, value) in fields {
             // The event's name is of use only where it says more than the target does.
             if name == "message" || (name == "event" && value.as_str() == Some(target)) {
@@ -197,11 +164,7 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         let mut innermost = None;
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(tracing_subscriber::registry::Scope::from_root)
-        {
+        for span in context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
             innermost = Some(span.name());
             if let Some(outer) = span.extensions().get::<Fields>() {
                 fields.0.extend(outer.0.clone());
@@ -237,11 +200,7 @@ impl Fields {
             "target" => "field.target",
             name => name,
         };
-        let value = if is_secret_name(name) {
-            REDACTED.into()
-        } else {
-            value
-        };
+        let value = if is_secret_name(name) { REDACTED.into() } else { value };
         self.0.insert(name.to_owned(), value);
     }
 
@@ -306,33 +265,22 @@ mod tests {
     fn lines(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let origin = LogOrigin {
-            service: "fermata".to_owned(),
-            role: "worker".to_owned(),
-        };
+        let origin = LogOrigin { service: "fermata".to_owned(), role: "worker".to_owned() };
         let write = move |line: &str| sink.lock().unwrap().push(line.to_owned());
         let layer = LogLines::new(format, origin, || DateTime::UNIX_EPOCH, write);
         let filter: EnvFilter = filter.parse().unwrap();
-        tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(layer.with_filter(filter)),
-            work,
-        );
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.with_filter(filter)), work);
         Arc::try_unwrap(lines).unwrap().into_inner().unwrap()
     }
 
     #[test]
     fn a_line_is_one_flat_object_with_the_fields_of_its_spans() {
         let lines = lines(LogFormat::Json, "info", || {
-            let outer = info_span!(
-                "rest.commands.submit",
-                request_id = "r-1",
-                actor = "ci",
-                run.id = tracing::field::Empty
-            );
+            let outer =
+                info_span!("rest.commands.submit", request_id = "r-1", actor = "ci", run.id = tracing::field::Empty);
             let _outer = outer.enter();
             outer.record("run.id", "run-9");
-            let _inner =
-                info_span!("store.run.insert", actor = "worker", trace_id = "4bf9").entered();
+            let _inner = info_span!("store.run.insert", actor = "worker", trace_id = "4bf9").entered();
             warn!(
                 event = "run.failed",
                 status = 503_u16,
@@ -363,11 +311,7 @@ mod tests {
             let _span = info_span!("worker.run.drive").entered();
             info!("go");
         });
-        assert!(
-            lines[0].contains(r#""event":"worker.run.drive""#),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].contains(r#""event":"worker.run.drive""#), "{}", lines[0]);
     }
 
     #[test]
@@ -375,12 +319,7 @@ mod tests {
         const CANARY: &str = "hunter2canary99";
         for format in [LogFormat::Json, LogFormat::Pretty] {
             let lines = lines(format, "info", || {
-                let _span = info_span!(
-                    "s",
-                    url = "postgres://u:hunter2canary99@h/d",
-                    api_key = CANARY
-                )
-                .entered();
+                let _span = info_span!("s", url = "postgres://u:hunter2canary99@h/d", api_key = CANARY).entered();
                 let error = std::io::Error::other(format!("password={CANARY}"));
                 let source: &dyn std::error::Error = &error;
                 info!(error = source, payload = ?vec![CANARY], header = %format!("Bearer {CANARY}"), "token={CANARY}");
@@ -397,9 +336,6 @@ mod tests {
             info!(target: "fermata::boot", run_id = "r", why = "two words", "ready");
             info!(target: "hidden", "never seen");
         });
-        assert_eq!(
-            lines,
-            ["00:00:00.000  INFO fermata::boot: ready runId=r why=\"two words\"\n"]
-        );
+        assert_eq!(lines, ["00:00:00.000  INFO fermata::boot: ready runId=r why=\"two words\"\n"]);
     }
 }

@@ -5,10 +5,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use super::process::ProcessStats;
 
 /// Bounds of histograms whose name ends in `_seconds`: from half a millisecond to half an hour.
-pub const SECONDS_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0, 300.0, 1800.0,
-];
+pub const SECONDS_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
 /// Bounds of histograms whose name ends in `_ms`: the same spread.
 pub const MILLISECONDS_BUCKETS: &[f64] = &[
@@ -33,21 +31,10 @@ pub const MILLISECONDS_BUCKETS: &[f64] = &[
 ];
 
 /// Bounds of histograms whose name ends in `_bytes`.
-pub const BYTES_BUCKETS: &[f64] = &[
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    16_777_216.0,
-];
+pub const BYTES_BUCKETS: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 16_777_216.0];
 
 /// Bounds of all other histograms, which count things: batch sizes, attempts.
-pub const COUNT_BUCKETS: &[f64] = &[
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-];
+pub const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// Installs the process-wide recorder of the `metrics` facade. All histograms are true ones.
 ///
@@ -83,12 +70,7 @@ mod tests {
     fn every_histogram_is_a_true_one_with_the_bounds_of_its_unit() {
         let recorder = builder().unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            for name in [
-                "api_request_duration_seconds",
-                "side_effect_latency_ms",
-                "artifact_bytes",
-                "writer_batch",
-            ] {
+            for name in ["api_request_duration_seconds", "side_effect_latency_ms", "artifact_bytes", "writer_batch"] {
                 metrics::histogram!(name).record(3.0);
             }
         });
@@ -111,12 +93,7 @@ mod tests {
 
     #[test]
     fn bounds_rise() {
-        for buckets in [
-            SECONDS_BUCKETS,
-            MILLISECONDS_BUCKETS,
-            BYTES_BUCKETS,
-            COUNT_BUCKETS,
-        ] {
+        for buckets in [SECONDS_BUCKETS, MILLISECONDS_BUCKETS, BYTES_BUCKETS, COUNT_BUCKETS] {
             assert!(buckets.windows(2).all(|pair| pair[0] < pair[1]));
         }
     }

@@ -13,8 +13,7 @@ mod trace_context;
 
 pub use log::{LogError, LogFormat, LogLines, LogOrigin, init_logs};
 pub use metrics::{
-    BYTES_BUCKETS, COUNT_BUCKETS, MILLISECONDS_BUCKETS, SECONDS_BUCKETS, install_metrics,
-    render as render_metrics,
+    BYTES_BUCKETS, COUNT_BUCKETS, MILLISECONDS_BUCKETS, SECONDS_BUCKETS, install_metrics, render as render_metrics,
 };
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use process::ProcessStats;

@@ -34,10 +34,7 @@ impl ProcessStats {
             &read("/proc/self/limits")?,
             // Reading the folder takes a descriptor of its own.
         )
-        .map(|stats| Self {
-            open_fds: u64::try_from(open_fds.saturating_sub(1)).unwrap_or(u64::MAX),
-            ..stats
-        })
+        .map(|stats| Self { open_fds: u64::try_from(open_fds.saturating_sub(1)).unwrap_or(u64::MAX), ..stats })
     }
 
     fn parse(stat: &str, status: &str, system: &str, limits: &str) -> Option<Self> {
@@ -64,43 +61,15 @@ impl ProcessStats {
 impl fmt::Display for ProcessStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut metric = |name: &str, kind: &str, help: &str, value: &dyn fmt::Display| {
-            writeln!(
-                f,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-            )
+            writeln!(f, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
         };
-        metric(
-            "process_cpu_seconds_total",
-            "counter",
-            "User and system CPU time.",
-            &self.cpu_seconds,
-        )?;
-        metric(
-            "process_start_time_seconds",
-            "gauge",
-            "Start, in seconds since 1970.",
-            &self.start_time_seconds,
-        )?;
-        metric(
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory.",
-            &self.resident_bytes,
-        )?;
+        metric("process_cpu_seconds_total", "counter", "User and system CPU time.", &self.cpu_seconds)?;
+        metric("process_start_time_seconds", "gauge", "Start, in seconds since 1970.", &self.start_time_seconds)?;
+        metric("process_resident_memory_bytes", "gauge", "Resident memory.", &self.resident_bytes)?;
         metric("process_threads", "gauge", "Threads.", &self.threads)?;
-        metric(
-            "process_open_fds",
-            "gauge",
-            "Open file descriptors.",
-            &self.open_fds,
-        )?;
+        metric("process_open_fds", "gauge", "Open file descriptors.", &self.open_fds)?;
         match self.max_fds {
-            Some(limit) => metric(
-                "process_max_fds",
-                "gauge",
-                "Limit of open file descriptors.",
-                &limit,
-            ),
+            Some(limit) => metric("process_max_fds", "gauge", "Limit of open file descriptors.", &limit),
             None => Ok(()),
         }
     }

@@ -30,30 +30,11 @@ const SECRET_NAMES: &[&str] = &[
 ];
 
 /// Names of raw payloads, which are kept in the database only.
-const PAYLOAD_NAMES: &[&str] = &[
-    "payload",
-    "rawbody",
-    "requestbody",
-    "responsebody",
-    "body",
-    "caption",
-];
+const PAYLOAD_NAMES: &[&str] = &["payload", "rawbody", "requestbody", "responsebody", "body", "caption"];
 
 /// How issued keys begin; [`TOKEN_LENGTH`] or more characters must follow.
-const TOKEN_PREFIXES: &[&str] = &[
-    "eyJ",
-    "sk-",
-    "sk_live_",
-    "sk_test_",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "xoxb-",
-    "xoxp-",
-    "AKIA",
-    "whsec_",
-];
+const TOKEN_PREFIXES: &[&str] =
+    &["eyJ", "sk-", "sk_live_", "sk_test_", "ghp_", "gho_", "ghs_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "whsec_"];
 const TOKEN_LENGTH: usize = 12;
 
 /// Replaces tokens, authorization headers, passwords and the userinfo of URLs by [`REDACTED`].
@@ -82,8 +63,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 /// Whether a field of this name is withheld whole.
 pub fn is_secret_name(name: &str) -> bool {
     let name = plain(name.rsplit('.').next().unwrap_or(name));
-    PAYLOAD_NAMES.contains(&name.as_str())
-        || SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
+    PAYLOAD_NAMES.contains(&name.as_str()) || SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
 }
 
 /// What to cut, as byte positions on character borders; never empty, never starting before `at`.
@@ -102,28 +82,19 @@ fn secret_at(text: &str, at: usize) -> Option<Cut> {
         return None;
     }
     let word = run(rest, is_word);
-    after_scheme(text, at, word)
-        .or_else(|| issued_token(at, word))
-        .or_else(|| named_value(text, at, word))
+    after_scheme(text, at, word).or_else(|| issued_token(at, word)).or_else(|| named_value(text, at, word))
 }
 
 /// `Bearer xyz`, `Basic xyz`: the second word, unless it is plainly prose.
 fn after_scheme(text: &str, at: usize, word: &str) -> Option<Cut> {
-    if !["bearer", "basic"]
-        .iter()
-        .any(|scheme| word.eq_ignore_ascii_case(scheme))
-    {
+    if !["bearer", "basic"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme)) {
         return None;
     }
     let after = at + word.len();
     let start = after + run(&text[after..], |c| matches!(c, ' ' | '\t')).len();
     let token = run(&text[start..], is_token);
-    let secret =
-        start > after && (token.len() >= 6 || token.bytes().any(|byte| byte.is_ascii_digit()));
-    secret.then_some(Cut {
-        start,
-        end: start + token.len(),
-    })
+    let secret = start > after && (token.len() >= 6 || token.bytes().any(|byte| byte.is_ascii_digit()));
+    secret.then_some(Cut { start, end: start + token.len() })
 }
 
 /// Our own tokens (`fermata_<id>_<secret>`) and those of well-known issuers.
@@ -131,36 +102,20 @@ fn issued_token(at: usize, word: &str) -> Option<Cut> {
     if let Some(ours) = word.strip_prefix("fermata_") {
         // Metric names look alike; what is random has a digit or a capital, or is long.
         let last = ours.rsplit_once('_').map(|(_, last)| last)?;
-        let random = ours
-            .bytes()
-            .any(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-            || last.len() >= 20;
-        return random.then_some(Cut {
-            start: at + "fermata_".len(),
-            end: at + word.len(),
-        });
+        let random = ours.bytes().any(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) || last.len() >= 20;
+        return random.then_some(Cut { start: at + "fermata_".len(), end: at + word.len() });
     }
-    let known = TOKEN_PREFIXES.iter().any(|prefix| {
-        word.strip_prefix(prefix)
-            .is_some_and(|random| random.len() >= TOKEN_LENGTH)
-    });
-    known.then_some(Cut {
-        start: at,
-        end: at + word.len(),
-    })
+    let known = TOKEN_PREFIXES
+        .iter()
+        .any(|prefix| word.strip_prefix(prefix).is_some_and(|random| random.len() >= TOKEN_LENGTH));
+    known.then_some(Cut { start: at, end: at + word.len() })
 }
 
 /// `password=…`, `Authorization: …`, `"token":"…"`, `secret: Some("…")`, plain or escaped.
 fn named_value(text: &str, at: usize, word: &str) -> Option<Cut> {
     let mut from = at + word.len();
-    from += run(&text[from..], |c| {
-        matches!(c, '\\' | '"' | '\'' | ' ' | '\t')
-    })
-    .len();
-    let separator = text[from..]
-        .chars()
-        .next()
-        .filter(|c| matches!(c, '=' | ':'))?;
+    from += run(&text[from..], |c| matches!(c, '\\' | '"' | '\'' | ' ' | '\t')).len();
+    let separator = text[from..].chars().next().filter(|c| matches!(c, '=' | ':'))?;
     from += separator.len_utf8();
     let name = plain(word.rsplit('.').next().unwrap_or(word));
     if !SECRET_NAMES.iter().any(|secret| name.ends_with(secret)) {
@@ -177,10 +132,7 @@ fn named_value(text: &str, at: usize, word: &str) -> Option<Cut> {
         }
     }
     from += run(&text[from..], |c| c == '\\').len();
-    let quote = text[from..]
-        .chars()
-        .next()
-        .filter(|c| matches!(c, '"' | '\''));
+    let quote = text[from..].chars().next().filter(|c| matches!(c, '"' | '\''));
     let start = from + quote.map_or(0, char::len_utf8);
     if text[start..].starts_with(REDACTED) {
         return None;
@@ -188,18 +140,12 @@ fn named_value(text: &str, at: usize, word: &str) -> Option<Cut> {
     let is_header = name.ends_with("authorization") || name.ends_with("cookie");
     let value = match quote {
         Some(quote) => quoted(&text[start..], quote),
-        None if is_header => run(&text[start..], |c| {
-            !matches!(c, '\n' | '\r' | '"' | '\\' | '}')
-        }),
+        None if is_header => run(&text[start..], |c| !matches!(c, '\n' | '\r' | '"' | '\\' | '}')),
         None => run(&text[start..], |c| {
-            !c.is_whitespace()
-                && !matches!(c, '&' | ',' | ';' | '"' | '\'' | ')' | '}' | ']' | '\\')
+            !c.is_whitespace() && !matches!(c, '&' | ',' | ';' | '"' | '\'' | ')' | '}' | ']' | '\\')
         }),
     };
-    (!value.is_empty()).then_some(Cut {
-        start,
-        end: start + value.len(),
-    })
+    (!value.is_empty()).then_some(Cut { start, end: start + value.len() })
 }
 
 /// Up to the closing quote or, when there is none, to the end. An escaped quote inside does not close it,
@@ -217,23 +163,15 @@ fn quoted(text: &str, quote: char) -> &str {
 
 /// `user:password@` of a URL whose authority starts at `start`.
 fn userinfo(text: &str, start: usize) -> Option<Cut> {
-    let whole = run(&text[start..], |c| {
-        !c.is_whitespace() && !matches!(c, '"' | '\'' | '<' | '>' | '`')
-    });
+    let whole = run(&text[start..], |c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '<' | '>' | '`'));
     let authority = run(whole, |c| !matches!(c, '/' | '?' | '#'));
     // A password may hold a bare slash: `user:pa/ss@host`. A port does not begin with another character than a digit.
     let port = authority.rsplit_once(':').map(|(_, port)| port);
-    let odd = port.is_some_and(|port| {
-        !port.is_empty() && !port.bytes().all(|b| b.is_ascii_digit()) && !port.ends_with(']')
-    });
-    let at = authority
-        .rfind('@')
-        .or_else(|| whole.rfind('@').filter(|_| odd))?;
+    let odd =
+        port.is_some_and(|port| !port.is_empty() && !port.bytes().all(|b| b.is_ascii_digit()) && !port.ends_with(']'));
+    let at = authority.rfind('@').or_else(|| whole.rfind('@').filter(|_| odd))?;
     let secret = at > 0 && &whole[..at] != REDACTED;
-    secret.then_some(Cut {
-        start,
-        end: start + at,
-    })
+    secret.then_some(Cut { start, end: start + at })
 }
 
 fn next(text: &str, at: usize) -> usize {
@@ -254,10 +192,7 @@ fn is_token(c: char) -> bool {
 }
 
 fn plain(name: &str) -> String {
-    name.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -304,11 +239,7 @@ mod tests {
                 let clean = redact(&text);
                 assert!(!clean.contains(canary), "{template}: {clean}");
                 assert!(clean.contains(REDACTED), "{template}: {clean}");
-                assert_eq!(
-                    redact(&clean),
-                    clean,
-                    "{template}: not the same when applied twice"
-                );
+                assert_eq!(redact(&clean), clean, "{template}: not the same when applied twice");
             }
         }
     }
@@ -333,29 +264,16 @@ mod tests {
             "token=",
             "bearer",
         ] {
-            assert!(
-                matches!(redact(text), Cow::Borrowed(same) if same == text),
-                "{text}: {}",
-                redact(text)
-            );
+            assert!(matches!(redact(text), Cow::Borrowed(same) if same == text), "{text}: {}", redact(text));
         }
     }
 
     #[test]
     fn what_stands_around_a_secret_stays() {
         for (text, clean) in [
-            (
-                "GET /x?token=abc&page=2 -> 200",
-                "GET /x?token=[redacted]&page=2 -> 200",
-            ),
-            (
-                "to postgres://u:p@db:5432/f now",
-                "to postgres://[redacted]@db:5432/f now",
-            ),
-            (
-                "{\"password\":\"x\",\"a\":1}",
-                "{\"password\":\"[redacted]\",\"a\":1}",
-            ),
+            ("GET /x?token=abc&page=2 -> 200", "GET /x?token=[redacted]&page=2 -> 200"),
+            ("to postgres://u:p@db:5432/f now", "to postgres://[redacted]@db:5432/f now"),
+            ("{\"password\":\"x\",\"a\":1}", "{\"password\":\"[redacted]\",\"a\":1}"),
             ("used fermata_ci_Ab12 at", "used fermata_[redacted] at"),
         ] {
             assert_eq!(redact(text), clean);
@@ -364,26 +282,12 @@ mod tests {
 
     #[test]
     fn a_name_tells_whether_its_field_is_withheld() {
-        for name in [
-            "password",
-            "db.password",
-            "access_token",
-            "Authorization",
-            "set-cookie",
-            "webhook.payload",
-            "x-api-key",
-        ] {
+        for name in
+            ["password", "db.password", "access_token", "Authorization", "set-cookie", "webhook.payload", "x-api-key"]
+        {
             assert!(is_secret_name(name), "{name}");
         }
-        for name in [
-            "run.id",
-            "token_id",
-            "token_file",
-            "status",
-            "key",
-            "payload_bytes",
-            "actor",
-        ] {
+        for name in ["run.id", "token_id", "token_file", "status", "key", "payload_bytes", "actor"] {
             assert!(!is_secret_name(name), "{name}");
         }
     }

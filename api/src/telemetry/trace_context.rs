@@ -22,15 +22,8 @@ impl TraceContext {
         let span_id = bytes::<8>(parts.next()?)?;
         let [flags] = bytes::<1>(parts.next()?)?;
         let has_more = parts.next().is_some();
-        let refused = version == 0xff
-            || (version == 0 && has_more)
-            || trace_id == [0; 16]
-            || span_id == [0; 8];
-        (!refused).then_some(Self {
-            trace_id,
-            span_id,
-            sampled: flags & 1 == 1,
-        })
+        let refused = version == 0xff || (version == 0 && has_more) || trace_id == [0; 16] || span_id == [0; 8];
+        (!refused).then_some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
     }
 
     /// A new trace. Unfit random bytes (zeros only) are mended, not refused.
@@ -41,20 +34,13 @@ impl TraceContext {
         if span_id == [0; 8] {
             span_id[7] = 1;
         }
-        Self {
-            trace_id,
-            span_id,
-            sampled: true,
-        }
+        Self { trace_id, span_id, sampled: true }
     }
 
     /// The same trace, one span further.
     pub fn child(self, span_id: [u8; 8]) -> Self {
         let sampled = self.sampled;
-        Self {
-            sampled,
-            ..Self::start(self.trace_id, span_id)
-        }
+        Self { sampled, ..Self::start(self.trace_id, span_id) }
     }
 
     /// The trace's id: 32 lower-case hex digits.
@@ -76,22 +62,14 @@ impl TraceContext {
 /// The header to send on.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{}-{}-{:02x}",
-            self.trace_id(),
-            self.span_id(),
-            u8::from(self.sampled)
-        )
+        write!(f, "00-{}-{}-{:02x}", self.trace_id(), self.span_id(), u8::from(self.sampled))
     }
 }
 
 /// Exactly `N` bytes in lower-case hex.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let lower = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
@@ -106,13 +84,9 @@ mod tests {
         let context = TraceContext::parse(HEADER).unwrap();
         assert_eq!(context.to_string(), HEADER);
         let child = context.child([7; 8]);
+        assert_eq!((child.trace_id(), child.span_id()), (context.trace_id(), "07".repeat(8)));
         assert_eq!(
-            (child.trace_id(), child.span_id()),
-            (context.trace_id(), "07".repeat(8))
-        );
-        assert_eq!(
-            TraceContext::parse(&TraceContext::start([0; 16], [0; 8]).to_string())
-                .map(|c| c.sampled()),
+            TraceContext::parse(&TraceContext::start([0; 16], [0; 8]).to_string()).map(|c| c.sampled()),
             Some(true)
         );
     }

@@ -56,16 +56,10 @@ struct Reached {
 impl Site {
     /// Starts on a free port.
     pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
-        let state = Arc::new(Reached {
-            requests: Mutex::default(),
-            go: watch::Sender::new(false),
-        });
+        let state = Arc::new(Reached { requests: Mutex::default(), go: watch::Sender::new(false) });
         let app = Router::new()
             .route("/form", get(async || Html(FORM)))
-            .route(
-                "/next",
-                get(async || Html("<title>Next</title><p>The next page</p>")),
-            )
+            .route("/next", get(async || Html("<title>Next</title><p>The next page</p>")))
             .route("/hang", get(async || pending::<()>().await))
             .route("/go", get(go))
             .route("/reached/{what}", post(reached))
@@ -75,11 +69,7 @@ impl Site {
         let server = tokio::spawn(async move {
             drop(axum::serve(listener, app).await);
         });
-        Ok(Self {
-            base,
-            state,
-            server,
-        })
+        Ok(Self { base, state, server })
     }
 
     /// An address of this site.
@@ -89,11 +79,7 @@ impl Site {
 
     /// The bodies that reached `/reached/<what>`, in order.
     pub(crate) fn reached(&self, what: &str) -> Vec<String> {
-        let requests = self
-            .state
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let requests = self.state.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.get(what).cloned().unwrap_or_default()
     }
 
@@ -111,10 +97,7 @@ impl Drop for Site {
 
 async fn reached(State(state): State<Arc<Reached>>, Path(what): Path<String>, body: Bytes) {
     let body = String::from_utf8_lossy(&body).into_owned();
-    let mut requests = state
-        .requests
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut requests = state.requests.lock().unwrap_or_else(PoisonError::into_inner);
     requests.entry(what).or_default().push(body);
 }
 

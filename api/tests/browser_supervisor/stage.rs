@@ -43,11 +43,7 @@ impl Stage {
         let folder = fresh_folder();
         let mut options = SupervisorOptions::new(folder.clone());
         change(&mut options);
-        Ok(Self {
-            supervisor: Supervisor::start(options).await?,
-            site: Site::start().await?,
-            folder,
-        })
+        Ok(Self { supervisor: Supervisor::start(options).await?, site: Site::start().await?, folder })
     }
 
     /// A browser for this run and epoch.
@@ -117,36 +113,21 @@ pub(crate) fn processes_of(folder: &Path) -> Vec<i32> {
     let says = |pid: i32, file: &str| String::from_utf8_lossy(&read(pid, file)).contains(&mark);
     let stat = |pid: i32| -> Option<(String, i32)> {
         let text = String::from_utf8_lossy(&read(pid, "stat")).into_owned();
-        let mut fields = text
-            .rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .map(str::to_owned);
+        let mut fields = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
         Some((fields.next()?, fields.next()?.parse().ok()?))
     };
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids: Vec<i32> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let living: Vec<(i32, i32)> = pids
         .into_iter()
         .filter(|pid| *pid != own)
-        .filter_map(|pid| {
-            stat(pid)
-                .filter(|(state, _)| state != "Z")
-                .map(|(_, parent)| (pid, parent))
-        })
+        .filter_map(|pid| stat(pid).filter(|(state, _)| state != "Z").map(|(_, parent)| (pid, parent)))
         .collect();
-    let mut ours: Vec<i32> = living
-        .iter()
-        .map(|(pid, _)| *pid)
-        .filter(|pid| says(*pid, "cmdline") || says(*pid, "environ"))
-        .collect();
+    let mut ours: Vec<i32> =
+        living.iter().map(|(pid, _)| *pid).filter(|pid| says(*pid, "cmdline") || says(*pid, "environ")).collect();
     loop {
-        let born = living
-            .iter()
-            .find(|(pid, parent)| ours.contains(parent) && !ours.contains(pid));
+        let born = living.iter().find(|(pid, parent)| ours.contains(parent) && !ours.contains(pid));
         match born {
             Some((pid, _)) => ours.push(*pid),
             None => return ours,
@@ -169,10 +150,7 @@ impl Process {
     /// Runs one ignored test of this binary as a process of its own.
     pub(crate) fn start(test: &str, given: &[(&str, &str)]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["--exact", test, "--ignored", "--nocapture"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        command.args(["--exact", test, "--ignored", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
         for (name, value) in given {
             command.env(name, value);
         }
@@ -195,17 +173,10 @@ impl Drop for Process {
 
 /// A control by role and accessible name.
 pub(crate) fn named(role: &str, name: &str) -> Target {
-    Target {
-        role: Some(role.to_owned()),
-        name: Some(name.to_owned()),
-        ..Target::default()
-    }
+    Target { role: Some(role.to_owned()), name: Some(name.to_owned()), ..Target::default() }
 }
 
 /// A control by CSS alone.
 pub(crate) fn css(selector: &str) -> Target {
-    Target {
-        css: Some(selector.to_owned()),
-        ..Target::default()
-    }
+    Target { css: Some(selector.to_owned()), ..Target::default() }
 }

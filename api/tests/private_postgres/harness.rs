@@ -38,10 +38,7 @@ impl Folder {
         fs::create_dir_all(&data).unwrap();
         if let Some(user) = ordinary_user() {
             let (uid, gid) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
-            for folder in data
-                .ancestors()
-                .take_while(|folder| folder.starts_with(&base))
-            {
+            for folder in data.ancestors().take_while(|folder| folder.starts_with(&base)) {
                 std::os::unix::fs::chown(folder, uid, gid).unwrap();
             }
         }
@@ -53,9 +50,7 @@ impl Folder {
     }
 
     pub(crate) async fn start(&self) -> PrivatePostgres {
-        PrivatePostgres::start(PostgresOptions::new(self.path()))
-            .await
-            .unwrap()
+        PrivatePostgres::start(PostgresOptions::new(self.path())).await.unwrap()
     }
 
     pub(crate) fn cluster(&self) -> PathBuf {
@@ -82,10 +77,8 @@ impl Drop for Folder {
 }
 
 pub(crate) fn cluster_of(data_dir: &Path) -> PathBuf {
-    fs::read_to_string(data_dir.join("postgres.location")).map_or_else(
-        |_| data_dir.join("postgres"),
-        |place| PathBuf::from(place.trim()),
-    )
+    fs::read_to_string(data_dir.join("postgres.location"))
+        .map_or_else(|_| data_dir.join("postgres"), |place| PathBuf::from(place.trim()))
 }
 
 /// Another process that owns a folder.
@@ -119,10 +112,7 @@ impl Owner {
         if let Some(user) = user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        Self {
-            child: command.spawn().unwrap(),
-            report,
-        }
+        Self { child: command.spawn().unwrap(), report }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -130,20 +120,14 @@ impl Owner {
     }
 
     pub(crate) async fn report(&mut self) -> String {
-        until("the owner's report", || {
-            fs::read_to_string(&self.report).ok()
-        })
-        .await
+        until("the owner's report", || fs::read_to_string(&self.report).ok()).await
     }
 
     pub(crate) async fn ready(&mut self) -> Served {
         let report = self.report().await;
         let lines: Vec<&str> = report.lines().collect();
         assert_eq!(lines[0], "ready", "{report}");
-        Served {
-            pid: lines[1].parse().unwrap(),
-            url: lines[2].to_owned(),
-        }
+        Served { pid: lines[1].parse().unwrap(), url: lines[2].to_owned() }
     }
 
     pub(crate) async fn failed(&mut self) -> String {
@@ -200,9 +184,7 @@ impl Drop for Stranger {
 
 /// The user that stands for an ordinary one when the tests run as root.
 pub(crate) fn ordinary_user() -> Option<User> {
-    geteuid()
-        .is_root()
-        .then(|| User::from_name("nobody").unwrap().unwrap())
+    geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap())
 }
 
 /// Whether a process lives: a zombie that nobody has buried does not.
@@ -215,10 +197,7 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
 }
 
 pub(crate) async fn text(url: &str, query: &str) -> String {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
-        .fetch_one(&mut connect(url).await)
-        .await
-        .unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&mut connect(url).await).await.unwrap()
 }
 
 pub(crate) async fn remember(postgres: &PrivatePostgres, what: &str) {
@@ -226,12 +205,10 @@ pub(crate) async fn remember(postgres: &PrivatePostgres, what: &str) {
 }
 
 pub(crate) async fn remember_at(url: &str, what: &str) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-        "CREATE TABLE memory AS SELECT '{what}'::text AS what"
-    )))
-    .execute(&mut connect(url).await)
-    .await
-    .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE TABLE memory AS SELECT '{what}'::text AS what")))
+        .execute(&mut connect(url).await)
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn remembered(postgres: &PrivatePostgres) -> String {
@@ -249,7 +226,5 @@ pub(crate) async fn until<T>(what: &str, mut fact: impl FnMut() -> Option<T>) ->
             }
         }
     };
-    tokio::time::timeout(DEADLINE, looking)
-        .await
-        .unwrap_or_else(|_| panic!("waited too long for {what}"))
+    tokio::time::timeout(DEADLINE, looking).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
 }

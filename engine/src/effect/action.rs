@@ -60,9 +60,7 @@ impl ActionState {
             Self::PreflightPassed => &[Self::IdentityVerified, Self::Blocked, Self::Cancelled],
             Self::IdentityVerified => &[Self::Attempted, Self::Blocked, Self::Cancelled],
             Self::Attempted => &[Self::ConfirmedSuccess, Self::ConfirmedFailed, Self::Unknown],
-            Self::Unknown => {
-                &[Self::ConfirmedSuccess, Self::ConfirmedFailed, Self::PostcheckComplete]
-            }
+            Self::Unknown => &[Self::ConfirmedSuccess, Self::ConfirmedFailed, Self::PostcheckComplete],
             Self::ConfirmedSuccess | Self::ConfirmedFailed => &[Self::PostcheckComplete],
             Self::PostcheckComplete | Self::Blocked | Self::Cancelled => &[],
         }

@@ -14,10 +14,8 @@ mod row;
 mod settle;
 
 pub use action::{ActionState, IllegalMove};
-pub use contract::{
-    Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting,
-};
-pub use permit::EffectPermit;
+pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};
 pub(crate) use perform::perform;
+pub use permit::EffectPermit;
 pub(crate) use row::ActionRow;
 pub(crate) use settle::{Next, Settling, next};

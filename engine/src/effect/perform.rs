@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::record::{Identity, attempt_parts, audit, move_parts, plan_parts, resend_parts};
 use super::permit::{Passed, guard};
+use super::record::{Identity, attempt_parts, audit, move_parts, plan_parts, resend_parts};
 use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
 use crate::id::ActionId;
 use crate::step::{Begun, Kind};
@@ -87,7 +87,9 @@ impl Performance<'_> {
             match stage {
                 Stage::Done(receipt) => return Ok(receipt),
                 Stage::Again => {}
-                Stage::Failed { failure, retry, after, parts } => self.record_failure(failure, retry, after, parts).await,
+                Stage::Failed { failure, retry, after, parts } => {
+                    self.record_failure(failure, retry, after, parts).await
+                }
             }
         }
     }
@@ -123,8 +125,13 @@ impl Performance<'_> {
         if let Sighting::Present(receipt) = &sighting {
             // The machine keeps its order: attempted without effect, then confirmed (A.3).
             parts.extend(attempt_parts(self.context, &self.identity, id, self.context.clock().now()));
-            parts.extend(move_parts(self.context, &self.identity, id, ActionState::ConfirmedSuccess,
-                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}})));
+            parts.extend(move_parts(
+                self.context,
+                &self.identity,
+                id,
+                ActionState::ConfirmedSuccess,
+                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}}),
+            ));
             parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
             parts = parts.step(self.checkpoint(receipt));
         }
@@ -195,7 +202,9 @@ impl Performance<'_> {
         let session = &self.context.session;
         match session.host.kill_switch(self.context.client_id(), &self.spec().account_id).await {
             Ok(None) => {}
-            Ok(Some(switch)) => return CallOutcome::Refused { failure: kill_switch(&switch), retry: false, after: None },
+            Ok(Some(switch)) => {
+                return CallOutcome::Refused { failure: kill_switch(&switch), retry: false, after: None };
+            }
             // Nobody knows whether a switch is on, so nothing is called.
             Err(error) => {
                 let failure = Failure::new("kill_switch_unread", error.to_string());
@@ -227,7 +236,8 @@ impl Performance<'_> {
         let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedSuccess, &detail);
         parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
         if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
-            parts = parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
+            parts =
+                parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
         }
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
         self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
@@ -381,7 +391,13 @@ impl Performance<'_> {
         let mut parts = move_parts(self.context, &self.identity, action.id, closed, &json!({"effect": false}));
         if repeat {
             parts = parts.rare(json!({"op": "allow_repeat", "action_id": action.id}));
-            parts.audits.push(audit(self.context, action.id, actor, "repeat_allowed", &json!({"action_id": action.id})));
+            parts.audits.push(audit(
+                self.context,
+                action.id,
+                actor,
+                "repeat_allowed",
+                &json!({"action_id": action.id}),
+            ));
         }
         self.remember(action.id, closed, |row| row.effect = Some(false));
         let failure = Failure::new("effect_denied", format!("{actor} says that it did not happen"));

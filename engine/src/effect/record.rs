@@ -31,7 +31,12 @@ impl Identity {
     pub(crate) fn of(context: &Context, spec: EffectSpec) -> Self {
         let payload_hash = document::fingerprint(&spec.payload);
         let hash = document::fingerprint(&json!([
-            context.client_id(), spec.platform, spec.account_id, spec.action_type, payload_hash, spec.dedupe,
+            context.client_id(),
+            spec.platform,
+            spec.account_id,
+            spec.action_type,
+            payload_hash,
+            spec.dedupe,
         ]));
         let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
         Self { spec, hash, payload_hash, idempotency_key }
@@ -90,7 +95,13 @@ pub(crate) fn resend_parts(context: &Context, identity: &Identity, id: ActionId,
 }
 
 /// Any later move, with what is known about it.
-pub(crate) fn move_parts(context: &Context, identity: &Identity, id: ActionId, to: ActionState, detail: &Value) -> Parts {
+pub(crate) fn move_parts(
+    context: &Context,
+    identity: &Identity,
+    id: ActionId,
+    to: ActionState,
+    detail: &Value,
+) -> Parts {
     let mut part = json!({"op": "move", "action_id": id, "state": to.as_str()});
     if let (Value::Object(part), Value::Object(detail)) = (&mut part, detail) {
         part.extend(detail.clone());

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use apalis_core::backend::queue::Queue;
 use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::queue::Queue;
 use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;

@@ -120,7 +120,10 @@ impl Engine {
     pub async fn cancel(&self, by: &Principal, run: RunId, reason: String) -> Result<Cancelled, ControlError> {
         by.require(Scope::CommandsWrite)?;
         let client = self.client_of(by, run).await?;
-        let word = self.store().cancel_run(Target { run, client: &client, actor: &by.name }, &reason.replace('\0', "")).await?;
+        let word = self
+            .store()
+            .cancel_run(Target { run, client: &client, actor: &by.name }, &reason.replace('\0', ""))
+            .await?;
         self.wake_up();
         match word.as_str() {
             "cancelled" => Ok(Cancelled::Done),
@@ -142,7 +145,10 @@ impl Engine {
         document::check(&outputs)
             .map_err(|error| ControlError::Invalid { pointer: "/outputs".into(), message: error.to_string() })?;
         let client = self.client_of(by, run).await?;
-        let resumed = self.store().resume_run(Target { run, client: &client, actor: &by.name }, comment.as_deref(), &outputs).await?;
+        let resumed = self
+            .store()
+            .resume_run(Target { run, client: &client, actor: &by.name }, comment.as_deref(), &outputs)
+            .await?;
         match resumed {
             Resumed::Done => {
                 self.wake_up();

@@ -163,20 +163,24 @@ async fn conclude(session: &Arc<Session>, ended: Ended) -> &'static str {
                 (Err(mismatch), _) => park(session, "replay_mismatch", json!(mismatch)).await,
                 (Ok(()), Ok(output)) => match document::check(&output) {
                     Ok(()) => finish(session, "SUCCEEDED", &output).await,
-                    Err(error) => finish(session, "FAILED", &json!(Failure::new("output_unstorable", error.to_string()))).await,
+                    Err(error) => {
+                        finish(session, "FAILED", &json!(Failure::new("output_unstorable", error.to_string()))).await
+                    }
                 },
                 (Ok(()), Err(failure)) => finish(session, "FAILED", &json!(failure)).await,
             }
         }
         Ended::Panic(why) => {
             error!(error = why, "the code of run {} panicked: {why}", session.claim.run);
-            let pause = Duration::from_secs(1).saturating_mul(1 << session.claim.deliveries.clamp(0, 10)).min(LONGEST_BACKOFF);
+            let pause =
+                Duration::from_secs(1).saturating_mul(1 << session.claim.deliveries.clamp(0, 10)).min(LONGEST_BACKOFF);
             let due = session.clock().now() + TimeDelta::from_std(pause).unwrap_or_default();
             suspend(session, Some(due), Reason::Backoff, Parts::default()).await
         }
         Ended::Idle { due, reason } => suspend(session, due, reason, Parts::default()).await,
         Ended::Deadline => {
-            finish(session, "FAILED", &json!(Failure::new("deadline_exceeded", "the command's deadline has passed"))).await
+            finish(session, "FAILED", &json!(Failure::new("deadline_exceeded", "the command's deadline has passed")))
+                .await
         }
         Ended::Exit(Exit::Lost) => {
             info!("the lease of run {} is not ours any more", session.claim.run);
@@ -258,7 +262,9 @@ async fn cancel_children(session: &Session) {
         }
     };
     for child in children {
-        let done = store.cancel_run(Target { run: child, client: &session.claim.client, actor: "fermata" }, "its parent has ended").await;
+        let done = store
+            .cancel_run(Target { run: child, client: &session.claim.client, actor: "fermata" }, "its parent has ended")
+            .await;
         if let Err(error) = done {
             warn!(error = %error, "child {child} of run {} cannot be cancelled", session.claim.run);
         }

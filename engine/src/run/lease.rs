@@ -47,7 +47,11 @@ impl Lease {
 
     /// Until when effects may start; in the past once the lease is lost.
     pub(crate) fn ends(&self, now: Instant) -> Instant {
-        if self.inner.lost.load(Ordering::SeqCst) { now } else { *self.inner.ends.lock().unwrap_or_else(PoisonError::into_inner) }
+        if self.inner.lost.load(Ordering::SeqCst) {
+            now
+        } else {
+            *self.inner.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
     /// Whether the lease provably holds at `now`.
@@ -55,7 +59,6 @@ impl Lease {
         now < self.ends(now)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

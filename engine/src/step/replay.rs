@@ -199,7 +199,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(key: &str, beside: bool) -> Recorded {
-        Recorded { key: key.into(), attempt: 1, kind: Kind::Step, beside, input_hash: String::new(), output: None, error: None }
+        Recorded {
+            key: key.into(),
+            attempt: 1,
+            kind: Kind::Step,
+            beside,
+            input_hash: String::new(),
+            output: None,
+            error: None,
+        }
     }
 
     fn call(replay: &mut Replay, name: &str) -> Result<Begun, Mismatch> {

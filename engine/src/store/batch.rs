@@ -4,8 +4,8 @@ use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::document::Raw;
 use super::record::{Kind, Record};
+use crate::document::Raw;
 
 /// Whether `later` may join `earlier` in one row change: both only advance the same run, in order.
 pub(crate) fn folds(earlier: &Record, later: &Record) -> bool {
@@ -181,9 +181,21 @@ mod tests {
     fn record(run: u128, kind: Kind, seq: i32, events: usize) -> Record {
         let event = |n: usize| EventRow { kind: "e", severity: Severity::Info, data: document::raw(&[seq, n as i32]) };
         Record {
-            run: RunId(Uuid::from_u128(run)), client: Arc::from("c"), kind, epoch: 1, seq, next: seq + 1, inbox: 0,
-            due: None, word: None, body: None, steps: Vec::new(), events: (0..events).map(event).collect(),
-            rare: Vec::new(), audits: Vec::new(), parent: None,
+            run: RunId(Uuid::from_u128(run)),
+            client: Arc::from("c"),
+            kind,
+            epoch: 1,
+            seq,
+            next: seq + 1,
+            inbox: 0,
+            due: None,
+            word: None,
+            body: None,
+            steps: Vec::new(),
+            events: (0..events).map(event).collect(),
+            rare: Vec::new(),
+            audits: Vec::new(),
+            parent: None,
         }
     }
 

@@ -60,7 +60,9 @@ impl Store {
             .map_err(|_| StoreError::Schema("there is none yet".into()))?;
         match found {
             Some(version) if version == newest() => Ok(()),
-            Some(version) => Err(StoreError::Schema(format!("it has version {version}, this program needs {}", newest()))),
+            Some(version) => {
+                Err(StoreError::Schema(format!("it has version {version}, this program needs {}", newest())))
+            }
             None => Err(StoreError::Schema("there is none yet".into())),
         }
     }

@@ -39,7 +39,9 @@ pub enum StoreError {
     #[error("the schema does not fit this program: {0}; run `fermata migrate`")]
     Schema(String),
     /// A setting of the server would lose acknowledged work.
-    #[error("the database runs with {setting}={value}, which loses acknowledged work; set it to {wanted}, or set ALLOW_UNSAFE_DURABILITY=true to accept that")]
+    #[error(
+        "the database runs with {setting}={value}, which loses acknowledged work; set it to {wanted}, or set ALLOW_UNSAFE_DURABILITY=true to accept that"
+    )]
     Unsafe {
         /// The setting's name.
         setting: &'static str,
@@ -59,9 +61,7 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(database) if !is_connection_code(database.code().as_deref()) => {
-                Self::Refused(error)
-            }
+            sqlx::Error::Database(database) if !is_connection_code(database.code().as_deref()) => Self::Refused(error),
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_)
@@ -134,10 +134,8 @@ impl Store {
     /// Refuses settings that lose acknowledged work (design, section 4).
     pub(crate) async fn check_durability(&self) -> Result<(), StoreError> {
         for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-            let value: String = sqlx::query_scalar("select current_setting($1)")
-                .bind(setting)
-                .fetch_one(&self.direct)
-                .await?;
+            let value: String =
+                sqlx::query_scalar("select current_setting($1)").bind(setting).fetch_one(&self.direct).await?;
             if value == "off" {
                 return Err(StoreError::Unsafe { setting, value, wanted: "on" });
             }

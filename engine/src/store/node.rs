@@ -47,10 +47,12 @@ impl Store {
 
     /// Runs of this node to which something was delivered: `(run, inbox, cancel)`.
     pub(crate) async fn inboxes(&self, node: NodeId) -> Result<Vec<(uuid::Uuid, i32, bool)>, StoreError> {
-        let rows = sqlx::query("select id, inbox, cancel from fermata.live where state = 1 and node = $1 and (inbox > 0 or cancel)")
-            .bind(node.0)
-            .fetch_all(&self.direct)
-            .await?;
+        let rows = sqlx::query(
+            "select id, inbox, cancel from fermata.live where state = 1 and node = $1 and (inbox > 0 or cancel)",
+        )
+        .bind(node.0)
+        .fetch_all(&self.direct)
+        .await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
     }
 }

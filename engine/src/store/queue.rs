@@ -65,11 +65,8 @@ impl Store {
 
     /// Takes the runs of nodes that are provably gone; answers how many nodes and runs.
     pub(crate) async fn reap(&self, early: bool, lease: Duration) -> Result<(i32, i32), StoreError> {
-        let lease = PgInterval {
-            months: 0,
-            days: 0,
-            microseconds: i64::try_from(lease.as_micros()).unwrap_or(i64::MAX),
-        };
+        let lease =
+            PgInterval { months: 0, days: 0, microseconds: i64::try_from(lease.as_micros()).unwrap_or(i64::MAX) };
         let row = sqlx::query("select * from fermata.reap(now(), $1, $2)")
             .bind(early)
             .bind(lease)

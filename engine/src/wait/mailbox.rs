@@ -68,9 +68,10 @@ impl Mailbox {
         self.signals = rows.signals;
         self.signals.retain(|signal| !self.taken.contains(&signal.id));
         self.gates = rows.gates.into_iter().map(|gate| (gate.key.clone(), gate)).collect();
-        let ends = rows.children.into_iter().map(|child| {
-            (child.id, ChildEnd { status: child.status, result: child.result, error: child.error })
-        });
+        let ends = rows
+            .children
+            .into_iter()
+            .map(|child| (child.id, ChildEnd { status: child.status, result: child.result, error: child.error }));
         self.children = ends.collect();
     }
 

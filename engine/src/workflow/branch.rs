@@ -127,7 +127,11 @@ impl Context {
 
     /// Runs branches side by side; the first to finish wins, also on every replay, and the others
     /// are dropped where they stand. Answers the winner's label and result.
-    pub async fn race<'a, T: Send + 'a>(&self, name: &str, branches: Vec<Branch<'a, T>>) -> Result<(String, T), Failure> {
+    pub async fn race<'a, T: Send + 'a>(
+        &self,
+        name: &str,
+        branches: Vec<Branch<'a, T>>,
+    ) -> Result<(String, T), Failure> {
         let name = scoped(self, name);
         let labels: Vec<_> = branches.iter().map(|branch| branch.label.clone()).collect();
         let hash = document::fingerprint(&json!(labels));
@@ -137,7 +141,8 @@ impl Context {
             .into_iter()
             .filter(|branch| won.as_ref().is_none_or(|won| *won == branch.label))
             .map(|branch| {
-                let context = Self { session: self.session.clone(), scope: format!("{}/{}", begun.key, branch.label).into() };
+                let context =
+                    Self { session: self.session.clone(), scope: format!("{}/{}", begun.key, branch.label).into() };
                 let running = (branch.start)(context);
                 async move { (branch.label, running.await) }
             })

@@ -90,8 +90,7 @@ impl Context {
             return decode(output);
         }
         let value = make();
-        let json = serde_json::to_value(&value)
-            .map_err(|error| Failure::new("output_not_json", error.to_string()))?;
+        let json = serde_json::to_value(&value).map_err(|error| Failure::new("output_not_json", error.to_string()))?;
         document::check(&json).map_err(|error| Failure::new("output_unstorable", error.to_string()))?;
         self.session.ride(Parts { steps: vec![self.checkpoint(&begun, Kind::Pure, "", &json)], ..Parts::default() });
         Ok(value)
@@ -179,7 +178,9 @@ impl Context {
             if gate.state != "open" || gate.expires_at.is_some_and(|at| at <= self.clock().now()) {
                 let close = json!({"op": "close_gate", "gate_id": gate.id, "state": "expired", "actor": "fermata"});
                 let event = json!({"gate_id": gate.id, "state": "expired"});
-                self.session.write(Parts::default().rare(close).event(name::GATE_RESOLVED, Severity::Warn, &event)).await;
+                self.session
+                    .write(Parts::default().rare(close).event(name::GATE_RESOLVED, Severity::Warn, &event))
+                    .await;
                 return Err(Failure::new("gate_expired", format!("nobody decided `{}` in time", request.reason)));
             }
             self.session.wait(Wait { reason: reason_of(&request), due: gate.expires_at }).await;
@@ -204,9 +205,10 @@ impl Context {
     pub async fn artifact(&self, kind: &str, content_type: &str, bytes: Vec<u8>) -> Result<ArtifactRef, Failure> {
         let _active = self.session.active();
         let size = bytes.len();
-        let checksum = self.session.host.artifacts.keep(bytes).await.map_err(|error| {
-            Failure::new("artifact_not_kept", format!("the artifact could not be kept: {error}"))
-        })?;
+        let checksum =
+            self.session.host.artifacts.keep(bytes).await.map_err(|error| {
+                Failure::new("artifact_not_kept", format!("the artifact could not be kept: {error}"))
+            })?;
         let kept = ArtifactRef { id: ArtifactId::new(self.clock()), checksum, bytes: size };
         let part = json!({
             "op": "artifact", "artifact_id": kept.id, "client_id": self.client_id(), "run_id": self.run_id(),
@@ -252,7 +254,8 @@ pub(crate) fn gate_parts(
         "generation": claim.generation, "kind": request.kind.as_str(), "reason": request.reason,
         "shown": request.shown, "expires_at": expires_at,
     });
-    let event = json!({"gate_id": id, "kind": request.kind.as_str(), "reason": request.reason, "expires_at": expires_at});
+    let event =
+        json!({"gate_id": id, "kind": request.kind.as_str(), "reason": request.reason, "expires_at": expires_at});
     Parts::default().rare(part).event(name::HUMAN_REQUIRED, Severity::Warn, &event)
 }
 

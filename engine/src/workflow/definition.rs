@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use schemars::{JsonSchema, Schema};
+use serde::Deserialize as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{Context, Failure};
@@ -35,11 +35,7 @@ pub trait Workflow: Send + Sync + 'static {
     }
 
     /// Carries out one run.
-    fn run(
-        &self,
-        context: Context,
-        input: Self::Input,
-    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+    fn run(&self, context: Context, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 }
 
 /// The outcome of an erased workflow.
@@ -51,11 +47,7 @@ pub(crate) trait DynWorkflow: Send + Sync {
     fn version(&self) -> &'static str;
     fn input_schema(&self) -> Schema;
     fn check(&self, input: &Value) -> Result<(), Failure>;
-    fn run<'a>(
-        &'a self,
-        context: Context,
-        input: Value,
-    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
+    fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
 }
 
 impl<W: Workflow> DynWorkflow for W {
@@ -75,16 +67,11 @@ impl<W: Workflow> DynWorkflow for W {
         Workflow::check(self, &typed::<W>(input)?)
     }
 
-    fn run<'a>(
-        &'a self,
-        context: Context,
-        input: Value,
-    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>> {
+    fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>> {
         Box::pin(async move {
             let output = Workflow::run(self, context, typed::<W>(&input)?).await?;
-            serde_json::to_value(output).map_err(|error| {
-                Failure::new("output_not_json", format!("the output is not JSON: {error}"))
-            })
+            serde_json::to_value(output)
+                .map_err(|error| Failure::new("output_not_json", format!("the output is not JSON: {error}")))
         })
     }
 }

@@ -53,10 +53,7 @@ impl Registry {
 
     /// `name@version` of everything hosted, as stored with each run.
     pub(crate) fn hosted(&self) -> Vec<String> {
-        self.workflows
-            .values()
-            .map(|workflow| format!("{}@{}", workflow.name(), workflow.version()))
-            .collect()
+        self.workflows.values().map(|workflow| format!("{}@{}", workflow.name(), workflow.version())).collect()
     }
 }
 

@@ -90,7 +90,8 @@ impl<'a> StepBuilder<'a> {
         if let Some(output) = begun.output {
             return decode(output);
         }
-        let mut failed: Vec<FailedAttempt> = begun.failed.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
+        let mut failed: Vec<FailedAttempt> =
+            begun.failed.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
         loop {
             if let Some(last) = failed.last() {
                 self.before_next(&begun.key, failed.len(), last).await?;

@@ -34,11 +34,7 @@ impl Handle {
     pub(crate) fn display_name(&self) -> String {
         let words = self.0.split('_').filter(|word| !word.is_empty());
         let name: Vec<String> = words.map(capitalised).collect();
-        if name.is_empty() {
-            self.0.clone()
-        } else {
-            name.join(" ")
-        }
+        if name.is_empty() { self.0.clone() } else { name.join(" ") }
     }
 
     /// The token that a login to this generation of the site gives.
@@ -73,9 +69,7 @@ impl TryFrom<String> for Handle {
     fn try_from(text: String) -> Result<Self, Problem> {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if text.is_empty() || text.len() > MAX_HANDLE_CHARS || !text.chars().all(legal) {
-            return Err(Problem::malformed(
-                "a handle is 1 to 32 of a-z, 0-9 and underscore",
-            ));
+            return Err(Problem::malformed("a handle is 1 to 32 of a-z, 0-9 and underscore"));
         }
         Ok(Self(text))
     }
@@ -83,9 +77,7 @@ impl TryFrom<String> for Handle {
 
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_ascii_uppercase().to_string() + chars.as_str()
-    })
+    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
 
 /// Sixteen hexadecimal digits that follow from the text.

@@ -34,10 +34,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/me", get(me))
         .route("/api/posts", get(list_posts).post(create_post))
         .route("/api/posts/{id}", get(show_post))
-        .route(
-            "/api/posts/{id}/comments",
-            get(list_comments).post(create_comment),
-        )
+        .route("/api/posts/{id}/comments", get(list_comments).post(create_comment))
         .route("/api/posts/{id}/likes", get(list_likes).post(create_like))
         .route("/api/messages", get(list_messages).post(create_message))
 }
@@ -93,25 +90,14 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let Bearer(account) = Bearer::from_request_parts(parts, app).await?;
         let idempotency_key = key_of(&parts.headers)?;
-        let cord = ConnectInfo::<Cord>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| Problem::Broken)?;
-        Ok(Self {
-            account,
-            idempotency_key,
-            cord: cord.0,
-        })
+        let cord = ConnectInfo::<Cord>::from_request_parts(parts, app).await.map_err(|_| Problem::Broken)?;
+        Ok(Self { account, idempotency_key, cord: cord.0 })
     }
 }
 
 impl Caller {
     async fn perform(self, app: &Arc<App>, draft: Draft) -> Result<(StatusCode, Line), Problem> {
-        let request = Request {
-            account: self.account,
-            lane: Lane::Api,
-            idempotency_key: self.idempotency_key,
-            draft,
-        };
+        let request = Request { account: self.account, lane: Lane::Api, idempotency_key: self.idempotency_key, draft };
         Ok(match app.perform(&self.cord, request).await? {
             Outcome::Applied(line) => (StatusCode::CREATED, line),
             Outcome::Replayed(line) => (StatusCode::OK, line),
@@ -125,9 +111,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key.to_owned())),
-        _ => Err(Problem::malformed(format!(
-            "`Idempotency-Key` is 1 to {MAX_KEY_BYTES} visible ASCII characters"
-        ))),
+        _ => Err(Problem::malformed(format!("`Idempotency-Key` is 1 to {MAX_KEY_BYTES} visible ASCII characters"))),
     }
 }
 
@@ -138,10 +122,7 @@ struct Login {
     password: String,
 }
 
-async fn log_in(
-    State(app): State<Arc<App>>,
-    Body(login): Body<Login>,
-) -> Result<Json<Value>, Problem> {
+async fn log_in(State(app): State<Arc<App>>, Body(login): Body<Login>) -> Result<Json<Value>, Problem> {
     let handle = Handle::try_from(login.handle)?;
     if login.password != PASSWORD {
         return Err(Problem::WrongPassword);
@@ -173,15 +154,12 @@ impl NewPost {
             (None, None) => Attachment::None,
             (Some(url), None) => Attachment::Url(url),
             (None, Some(text)) => {
-                let bytes = STANDARD
-                    .decode(text)
-                    .map_err(|error| Problem::malformed(format!("`media_base64`: {error}")))?;
+                let bytes =
+                    STANDARD.decode(text).map_err(|error| Problem::malformed(format!("`media_base64`: {error}")))?;
                 Attachment::Bytes(bytes.into())
             }
             (Some(_), Some(_)) => {
-                return Err(Problem::malformed(
-                    "give `media_url` or `media_base64`, not both",
-                ));
+                return Err(Problem::malformed("give `media_url` or `media_base64`, not both"));
             }
         };
         Draft::post(self.caption, attachment, self.reference)
@@ -204,25 +182,15 @@ struct PostParams {
     reference: Option<String>,
 }
 
-async fn list_posts(
-    State(app): State<Arc<App>>,
-    Params(params): Params<PostParams>,
-) -> Json<Value> {
-    let filter = PostFilter {
-        author: params.author,
-        reference: params.reference,
-    };
+async fn list_posts(State(app): State<Arc<App>>, Params(params): Params<PostParams>) -> Json<Value> {
+    let filter = PostFilter { author: params.author, reference: params.reference };
     let posts = app.site.lock().await.posts(&filter, clock::now());
     Json(json!({ "posts": posts }))
 }
 
-async fn show_post(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+async fn show_post(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let post = app.site.lock().await.post(&id, clock::now());
-    post.map(|post| Json(post).into_response())
-        .ok_or(Problem::NotFound("post"))
+    post.map(|post| Json(post).into_response()).ok_or(Problem::NotFound("post"))
 }
 
 #[derive(Deserialize)]
@@ -243,10 +211,7 @@ async fn create_comment(
     shown(status, CommentView::of(&line))
 }
 
-async fn list_comments(
-    State(app): State<Arc<App>>,
-    Path(post_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn list_comments(State(app): State<Arc<App>>, Path(post_id): Path<String>) -> Result<Json<Value>, Problem> {
     let (site, now) = (app.site.lock().await, clock::now());
     site.post(&post_id, now).ok_or(Problem::NotFound("post"))?;
     Ok(Json(json!({ "comments": site.comments(&post_id, now) })))
@@ -261,10 +226,7 @@ async fn create_like(
     shown(status, LikeView::of(&line))
 }
 
-async fn list_likes(
-    State(app): State<Arc<App>>,
-    Path(post_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn list_likes(State(app): State<Arc<App>>, Path(post_id): Path<String>) -> Result<Json<Value>, Problem> {
     let (site, now) = (app.site.lock().await, clock::now());
     site.post(&post_id, now).ok_or(Problem::NotFound("post"))?;
     Ok(Json(json!({ "likes": site.likes(&post_id, now) })))

@@ -23,11 +23,7 @@ impl App {
     /// Does what the mode wants with a request and, unless it says otherwise, applies it.
     ///
     /// From [`Problem::Cut`] on the connection is dead and the handler's answer goes nowhere.
-    pub(crate) async fn perform(
-        self: &Arc<Self>,
-        cord: &Cord,
-        request: Request,
-    ) -> Result<Outcome, Problem> {
+    pub(crate) async fn perform(self: &Arc<Self>, cord: &Cord, request: Request) -> Result<Outcome, Problem> {
         let (kind, lane) = (request.draft.effect.kind(), request.lane);
         let Ok(conduct) = self.switchboard.meet(kind).await else {
             cord.cut(lane);
@@ -48,23 +44,13 @@ impl App {
         outcome
     }
 
-    async fn carry_out(
-        self: Arc<Self>,
-        request: Request,
-        conduct: Conduct,
-    ) -> Result<Outcome, Problem> {
+    async fn carry_out(self: Arc<Self>, request: Request, conduct: Conduct) -> Result<Outcome, Problem> {
         clock::pause(conduct.delay).await;
         if conduct.fail == Fail::Before {
             return Err(Problem::Fault(conduct.status));
         }
-        let terms = Terms {
-            honour_keys: conduct.honour_keys,
-            hide_ms: conduct.hide_ms,
-            now: clock::now(),
-        };
+        let terms = Terms { honour_keys: conduct.honour_keys, hide_ms: conduct.hide_ms, now: clock::now() };
         let apply = move || self.site.blocking_lock().apply(request, terms);
-        tokio::task::spawn_blocking(apply)
-            .await
-            .map_err(|_| Problem::Broken)?
+        tokio::task::spawn_blocking(apply).await.map_err(|_| Problem::Broken)?
     }
 }

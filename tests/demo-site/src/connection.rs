@@ -51,10 +51,7 @@ impl Cord {
         if self.state() == INTACT {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::ConnectionAborted,
-            "the mode asked to drop the answer",
-        ))
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the mode asked to drop the answer"))
     }
 }
 
@@ -89,22 +86,14 @@ pub(crate) struct Wire {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.cord.intact()?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.cord.state() == TORN {
             ready!(Pin::new(&mut self.stream).poll_write(cx, TORN_ANSWER))?;
             self.cord.0.store(CUT, Ordering::SeqCst);

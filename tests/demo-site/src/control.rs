@@ -35,27 +35,18 @@ struct LedgerParams {
     kind: Option<Kind>,
 }
 
-async fn ledger(
-    State(app): State<Arc<App>>,
-    Params(params): Params<LedgerParams>,
-) -> Result<Json<Value>, Problem> {
+async fn ledger(State(app): State<Arc<App>>, Params(params): Params<LedgerParams>) -> Result<Json<Value>, Problem> {
     let site = app.site.lock().await;
     let entries = site.entries(params.key.as_deref(), params.kind);
-    serde_json::to_value(entries)
-        .map(Json)
-        .map_err(|_| Problem::Broken)
+    serde_json::to_value(entries).map(Json).map_err(|_| Problem::Broken)
 }
 
 async fn show_mode(State(app): State<Arc<App>>) -> Json<Mode> {
     Json(app.switchboard.mode())
 }
 
-async fn set_mode(
-    State(app): State<Arc<App>>,
-    Body(mode): Body<Mode>,
-) -> Result<Json<Mode>, Problem> {
-    app.switchboard
-        .set(mode.checked().map_err(Problem::Malformed)?);
+async fn set_mode(State(app): State<Arc<App>>, Body(mode): Body<Mode>) -> Result<Json<Mode>, Problem> {
+    app.switchboard.set(mode.checked().map_err(Problem::Malformed)?);
     Ok(Json(app.switchboard.mode()))
 }
 

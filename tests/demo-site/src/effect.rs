@@ -81,9 +81,9 @@ impl Effect {
     /// The author's own name for it.
     pub(crate) fn reference(&self) -> Option<&str> {
         match self {
-            Self::Post { reference, .. }
-            | Self::Comment { reference, .. }
-            | Self::Message { reference, .. } => reference.as_deref(),
+            Self::Post { reference, .. } | Self::Comment { reference, .. } | Self::Message { reference, .. } => {
+                reference.as_deref()
+            }
             Self::Like { .. } => None,
         }
     }
@@ -130,11 +130,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// A post. Its hash is over the caption, or over caption, a zero byte and the medium (its
     /// bytes, or its URL).
-    pub(crate) fn post(
-        caption: String,
-        attachment: Attachment,
-        reference: Option<String>,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn post(caption: String, attachment: Attachment, reference: Option<String>) -> Result<Self, Problem> {
         let mut hash = Sha256::new_with_prefix(&caption);
         let (media, bytes) = match attachment {
             Attachment::None => (None, None),
@@ -158,27 +154,15 @@ impl Draft {
             reference: checked_reference(reference)?,
         };
         let content_hash = hex::encode(hash.finalize());
-        Ok(Self {
-            effect,
-            content_hash,
-            bytes,
-        })
+        Ok(Self { effect, content_hash, bytes })
     }
 
     /// A comment; its hash is over the text.
-    pub(crate) fn comment(
-        post_id: String,
-        text: String,
-        reference: Option<String>,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn comment(post_id: String, text: String, reference: Option<String>) -> Result<Self, Problem> {
         let content_hash = hash_of(&text);
         let text = checked_text(text)?;
         let reference = checked_reference(reference)?;
-        let effect = Effect::Comment {
-            post_id,
-            text,
-            reference,
-        };
+        let effect = Effect::Comment { post_id, text, reference };
         Ok(Self::without_media(effect, content_hash))
     }
 
@@ -189,28 +173,16 @@ impl Draft {
     }
 
     /// A message; its hash is over the text.
-    pub(crate) fn message(
-        to: Handle,
-        text: String,
-        reference: Option<String>,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn message(to: Handle, text: String, reference: Option<String>) -> Result<Self, Problem> {
         let content_hash = hash_of(&text);
         let text = checked_text(text)?;
         let reference = checked_reference(reference)?;
-        let effect = Effect::Message {
-            to,
-            text,
-            reference,
-        };
+        let effect = Effect::Message { to, text, reference };
         Ok(Self::without_media(effect, content_hash))
     }
 
     fn without_media(effect: Effect, content_hash: String) -> Self {
-        Self {
-            effect,
-            content_hash,
-            bytes: None,
-        }
+        Self { effect, content_hash, bytes: None }
     }
 
     /// Says whether two requests ask for the same: a hash over the effect as it would be stored.
@@ -249,9 +221,7 @@ fn checked_url(url: String) -> Result<String, Problem> {
 
 fn bounded(field: &str, text: String, max_bytes: usize) -> Result<String, Problem> {
     if text.len() > max_bytes {
-        return Err(Problem::malformed(format!(
-            "`{field}` is longer than {max_bytes} bytes"
-        )));
+        return Err(Problem::malformed(format!("`{field}` is longer than {max_bytes} bytes")));
     }
     Ok(text)
 }

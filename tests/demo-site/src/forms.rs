@@ -54,18 +54,8 @@ pub(crate) async fn log_out() -> Response {
     (cookie, Redirect::to("/login")).into_response()
 }
 
-async fn perform(
-    app: &Arc<App>,
-    account: Handle,
-    cord: &Cord,
-    draft: Draft,
-) -> Result<Line, Problem> {
-    let request = Request {
-        account,
-        lane: Lane::Html,
-        idempotency_key: None,
-        draft,
-    };
+async fn perform(app: &Arc<App>, account: Handle, cord: &Cord, draft: Draft) -> Result<Line, Problem> {
+    let request = Request { account, lane: Lane::Html, idempotency_key: None, draft };
     match app.perform(cord, request).await? {
         Outcome::Applied(line) | Outcome::Replayed(line) => Ok(line),
     }
@@ -115,11 +105,7 @@ impl Composed {
 
     fn draft(self) -> Result<Draft, Problem> {
         // A file input without a file sends an empty one.
-        let attachment = if self.media.is_empty() {
-            Attachment::None
-        } else {
-            Attachment::Bytes(self.media)
-        };
+        let attachment = if self.media.is_empty() { Attachment::None } else { Attachment::Bytes(self.media) };
         Draft::post(typed(&self.caption), attachment, given(&self.reference))
     }
 }

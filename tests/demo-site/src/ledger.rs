@@ -105,26 +105,16 @@ impl Ledger {
     /// A last line without its newline was never answered for (the process ended inside the
     /// write) and is cut off. Any other line that does not parse is an error.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<Line>)> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         sync_folder_of(path)?;
         let mut stored = Vec::new();
         file.read_to_end(&mut stored)?;
         let newline = stored.iter().rposition(|&byte| byte == b'\n');
         stored.truncate(newline.map_or(0, |at| at + 1));
         file.set_len(stored.len() as u64)?;
-        let lines = serde_json::Deserializer::from_slice(&stored)
-            .into_iter()
-            .collect::<Result<Vec<Line>, _>>()?;
-        let ledger = Self {
-            path: path.to_owned(),
-            file,
-            size_bytes: stored.len() as u64,
-            generation: generation_of(path),
-        };
+        let lines = serde_json::Deserializer::from_slice(&stored).into_iter().collect::<Result<Vec<Line>, _>>()?;
+        let ledger =
+            Self { path: path.to_owned(), file, size_bytes: stored.len() as u64, generation: generation_of(path) };
         Ok((ledger, lines))
     }
 
@@ -137,10 +127,7 @@ impl Ledger {
     pub(crate) fn append(&mut self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        let written = self
-            .file
-            .write_all(&text)
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             self.file.set_len(self.size_bytes)?;
             self.file.seek(SeekFrom::End(0))?;
@@ -168,16 +155,11 @@ fn set_aside(path: &Path, generation: u32) -> PathBuf {
 
 /// Counts the ledgers that were set aside beside this one.
 fn generation_of(path: &Path) -> u32 {
-    (0..u32::MAX)
-        .find(|&n| !set_aside(path, n + 1).exists())
-        .unwrap_or(u32::MAX)
+    (0..u32::MAX).find(|&n| !set_aside(path, n + 1).exists()).unwrap_or(u32::MAX)
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => File::open(".")?.sync_all(),
     }

@@ -67,10 +67,8 @@ async fn main() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let app = Arc::new(App {
-        site: Mutex::new(Site::open(&args.ledger, url.clone())?),
-        switchboard: Switchboard::default(),
-    });
+    let app =
+        Arc::new(App { site: Mutex::new(Site::open(&args.ledger, url.clone())?), switchboard: Switchboard::default() });
     if let Some(ready_file) = &args.ready_file {
         announce(ready_file, &url)?;
     }

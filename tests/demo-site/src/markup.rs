@@ -89,17 +89,11 @@ pub(crate) fn alert_banner(text: &str) -> String {
 
 /// ` data-reference="..."`, or nothing.
 fn reference_attribute(reference: Option<&str>) -> String {
-    reference.map_or_else(String::new, |reference| {
-        format!(r#" data-reference="{}""#, escape(reference))
-    })
+    reference.map_or_else(String::new, |reference| format!(r#" data-reference="{}""#, escape(reference)))
 }
 
 fn moment(at: DateTime<Utc>) -> String {
-    format!(
-        r#"<time datetime="{}">{}</time>"#,
-        at.to_rfc3339(),
-        at.format("%-d %b %Y, %H:%M UTC")
-    )
+    format!(r#"<time datetime="{}">{}</time>"#, at.to_rfc3339(), at.format("%-d %b %Y, %H:%M UTC"))
 }
 
 /// "1 like", "2 likes".
@@ -113,10 +107,7 @@ fn medium(post: &PostView) -> String {
     };
     match post.media_type.as_deref() {
         Some(kind) if kind.starts_with("image/") => {
-            format!(
-                r#"<img src="{url}" alt="Picture posted by @{}">"#,
-                post.author
-            )
+            format!(r#"<img src="{url}" alt="Picture posted by @{}">"#, post.author)
         }
         Some(kind) if kind.starts_with("video/") => {
             format!(r#"<video src="{url}" controls preload="metadata"></video>"#)
@@ -178,11 +169,7 @@ pub(crate) fn replies(comments: &[CommentView]) -> String {
 pub(crate) fn thread(messages: &[MessageView], viewer: &Handle) -> String {
     let mut html = String::new();
     for message in messages {
-        let mine = if message.from == *viewer {
-            r#" class="mine""#
-        } else {
-            ""
-        };
+        let mine = if message.from == *viewer { r#" class="mine""# } else { "" };
         // Writing to a string cannot fail.
         let _ = write!(
             html,

@@ -28,10 +28,7 @@ pub(crate) enum Media {
 
 /// Describes bytes by what they are, never by what the sender says they are.
 pub(crate) fn described(bytes: &[u8]) -> Media {
-    Media::File {
-        sha256: hex::encode(Sha256::digest(bytes)),
-        content_type: sniffed(bytes).to_owned(),
-    }
+    Media::File { sha256: hex::encode(Sha256::digest(bytes)), content_type: sniffed(bytes).to_owned() }
 }
 
 /// The content type that the first bytes show.
@@ -40,21 +37,7 @@ pub(crate) fn sniffed(bytes: &[u8]) -> &'static str {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [0xff, 0xd8, 0xff, ..] => "image/jpeg",
         [b'G', b'I', b'F', b'8', ..] => "image/gif",
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => "image/webp",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => "video/mp4",
         _ => "application/octet-stream",
     }

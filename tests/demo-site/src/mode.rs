@@ -82,26 +82,19 @@ impl Mode {
 
     /// What happens to the next request of this kind; counts it when `times` is set.
     fn meet(&mut self, kind: Kind) -> Conduct {
-        let mut conduct = Conduct {
-            honour_keys: self.keys == Keys::Honour || !self.concerns(kind),
-            ..Conduct::good()
-        };
+        let mut conduct = Conduct { honour_keys: self.keys == Keys::Honour || !self.concerns(kind), ..Conduct::good() };
         if !self.concerns(kind) {
             return conduct;
         }
         conduct.hide_ms = self.hide_ms;
-        let misbehaves = self.fail != Fail::None
-            || self.drop_answer
-            || self.delay_ms > 0
-            || self.hold_answer_ms > 0;
+        let misbehaves = self.fail != Fail::None || self.drop_answer || self.delay_ms > 0 || self.hold_answer_ms > 0;
         if !misbehaves || self.times == Some(0) {
             return conduct;
         }
         self.times = self.times.map(|left| left - 1);
         conduct.delay = Duration::from_millis(self.delay_ms);
         conduct.fail = self.fail;
-        conduct.status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        conduct.status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         conduct.drop_answer = self.drop_answer;
         conduct.hold_answer = Duration::from_millis(self.hold_answer_ms);
         conduct
@@ -196,11 +189,7 @@ impl Switchboard {
             return Ok(conduct);
         }
         // The sender lives as long as `self`, so the wait ends only with a change of mode.
-        let _ = self
-            .0
-            .subscribe()
-            .wait_for(|mode| !mode.freezes(kind))
-            .await;
+        let _ = self.0.subscribe().wait_for(|mode| !mode.freezes(kind)).await;
         Err(Frozen)
     }
 }

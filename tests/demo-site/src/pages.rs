@@ -20,11 +20,7 @@ use crate::site::PostFilter;
 
 /// `GET /`
 pub(crate) async fn feed(State(app): State<Arc<App>>, Viewer(viewer): Viewer) -> Html<String> {
-    let posts = app
-        .site
-        .lock()
-        .await
-        .posts(&PostFilter::default(), clock::now());
+    let posts = app.site.lock().await.posts(&PostFilter::default(), clock::now());
     let main = format!("<h1>Home</h1>\n{}", markup::articles(&posts));
     markup::page("Home", Some(&viewer), &main)
 }
@@ -106,10 +102,7 @@ pub(crate) async fn profile(
     if !site.has_account(&handle) {
         return Err(Problem::NotFound("account").into());
     }
-    let filter = PostFilter {
-        author: Some(handle.to_string()),
-        reference: None,
-    };
+    let filter = PostFilter { author: Some(handle.to_string()), reference: None };
     let message = if handle == viewer {
         String::new()
     } else {
@@ -125,25 +118,10 @@ pub(crate) async fn profile(
 }
 
 /// `GET /messages`
-pub(crate) async fn conversations(
-    State(app): State<Arc<App>>,
-    Viewer(viewer): Viewer,
-) -> Html<String> {
-    let messages = app
-        .site
-        .lock()
-        .await
-        .messages(&viewer, None, None, clock::now());
-    let others: BTreeSet<&Handle> = messages
-        .iter()
-        .map(|message| {
-            if message.from == viewer {
-                &message.to
-            } else {
-                &message.from
-            }
-        })
-        .collect();
+pub(crate) async fn conversations(State(app): State<Arc<App>>, Viewer(viewer): Viewer) -> Html<String> {
+    let messages = app.site.lock().await.messages(&viewer, None, None, clock::now());
+    let others: BTreeSet<&Handle> =
+        messages.iter().map(|message| if message.from == viewer { &message.to } else { &message.from }).collect();
     let mut list = String::new();
     for other in others {
         // Writing to a string cannot fail.
@@ -166,9 +144,7 @@ pub(crate) async fn thread(
     let other = Handle::try_from(other).map_err(|_| Problem::NotFound("account"))?;
     let site = app.site.lock().await;
     let messages = site.messages(&viewer, Some(other.as_str()), None, clock::now());
-    let banner = done.sent.map_or_else(String::new, |_| {
-        markup::status_banner("Your message is sent")
-    });
+    let banner = done.sent.map_or_else(String::new, |_| markup::status_banner("Your message is sent"));
     let main = format!(
         r#"{banner}<h1>Messages with <a href="/u/{other}">@{other}</a></h1>
 {thread}
@@ -214,10 +190,7 @@ pub(crate) fn login_form(next: &str, banner: &str) -> Html<String> {
 }
 
 /// `GET /media/{sha256}`
-pub(crate) async fn medium(
-    State(app): State<Arc<App>>,
-    Path(sha256): Path<String>,
-) -> Result<Response, PageProblem> {
+pub(crate) async fn medium(State(app): State<Arc<App>>, Path(sha256): Path<String>) -> Result<Response, PageProblem> {
     let folder = app.site.lock().await.media();
     let bytes = folder.load(&sha256).await;
     let bytes = bytes.ok_or(Problem::NotFound("medium"))?;

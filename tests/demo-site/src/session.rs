@@ -36,9 +36,7 @@ impl FromRequestParts<Arc<App>> for Viewer {
             Some(token) => app.site.lock().await.signed_in(token),
             None => None,
         };
-        signed_in
-            .map(Self)
-            .ok_or_else(|| to_login(&parts.method, &parts.uri))
+        signed_in.map(Self).ok_or_else(|| to_login(&parts.method, &parts.uri))
     }
 }
 
@@ -54,20 +52,14 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 fn to_login(method: &Method, uri: &Uri) -> Redirect {
     // Coming back by GET to where a form was sent to would find no page there.
-    let wanted = if *method == Method::GET {
-        uri.path_and_query().map_or("/", |path| path.as_str())
-    } else {
-        "/"
-    };
+    let wanted = if *method == Method::GET { uri.path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
     Redirect::to(&format!("/login?next={}", percent_encoded(wanted)))
 }
 
 fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
             byte => format!("%{byte:02X}"),
         })
         .collect()

@@ -137,8 +137,7 @@ impl Site {
             return Err(Problem::Full);
         }
         if let Some(post_id) = request.draft.effect.target() {
-            self.visible(post_id, Kind::Post, terms.now)
-                .ok_or(Problem::NotFound("post"))?;
+            self.visible(post_id, Kind::Post, terms.now).ok_or(Problem::NotFound("post"))?;
         }
         if let Some(bytes) = &request.draft.bytes {
             self.media.store(bytes).map_err(Problem::Storage)?;
@@ -157,11 +156,7 @@ impl Site {
 
     fn line(&self, request: Request, fingerprint: String, terms: Terms) -> Line {
         let seq = self.lines.len() as u64 + 1;
-        let Draft {
-            effect,
-            content_hash,
-            ..
-        } = request.draft;
+        let Draft { effect, content_hash, .. } = request.draft;
         let reference = effect.reference().map(str::to_owned);
         let hidden = TimeDelta::milliseconds(i64::try_from(terms.hide_ms).unwrap_or(i64::MAX));
         Line {
@@ -175,10 +170,7 @@ impl Site {
             id: short_hash(&format!("effect:{}:{seq}", self.ledger.generation())),
             idempotency_key: request.idempotency_key,
             fingerprint,
-            visible_from: terms
-                .now
-                .checked_add_signed(hidden)
-                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+            visible_from: terms.now.checked_add_signed(hidden).unwrap_or(DateTime::<Utc>::MAX_UTC),
             effect,
         }
     }
@@ -223,16 +215,11 @@ impl Site {
 
     /// Everything visible, newest first.
     fn newest(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Line> {
-        self.lines
-            .iter()
-            .rev()
-            .filter(move |line| line.visible_from <= now)
+        self.lines.iter().rev().filter(move |line| line.visible_from <= now)
     }
 
     fn hanging_on(&self, post_id: &str, kind: Kind, now: DateTime<Utc>) -> Vec<&Line> {
-        self.newest(now)
-            .filter(|line| line.kind == kind && line.effect.target() == Some(post_id))
-            .collect()
+        self.newest(now).filter(|line| line.kind == kind && line.effect.target() == Some(post_id)).collect()
     }
 
     /// The visible posts that pass the filter, newest first.

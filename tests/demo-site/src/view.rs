@@ -38,24 +38,15 @@ pub(crate) struct PostView {
 impl PostView {
     /// Shows a ledger line, if it is a post's.
     pub(crate) fn of(line: &Line, base_url: &str, likes: usize, comments: usize) -> Option<Self> {
-        let Effect::Post {
-            caption,
-            media,
-            reference,
-        } = &line.effect
-        else {
+        let Effect::Post { caption, media, reference } = &line.effect else {
             return None;
         };
         let (media_url, media_type) = match media {
             None => (None, None),
             Some(Media::Url(url)) => (Some(url.clone()), None),
-            Some(Media::File {
-                sha256,
-                content_type,
-            }) => (
-                Some(format!("{base_url}/media/{sha256}")),
-                Some(content_type.clone()),
-            ),
+            Some(Media::File { sha256, content_type }) => {
+                (Some(format!("{base_url}/media/{sha256}")), Some(content_type.clone()))
+            }
         };
         Some(Self {
             id: line.id.clone(),
@@ -95,12 +86,7 @@ pub(crate) struct CommentView {
 impl CommentView {
     /// Shows a ledger line, if it is a comment's.
     pub(crate) fn of(line: &Line) -> Option<Self> {
-        let Effect::Comment {
-            post_id,
-            text,
-            reference,
-        } = &line.effect
-        else {
+        let Effect::Comment { post_id, text, reference } = &line.effect else {
             return None;
         };
         Some(Self {
@@ -165,12 +151,7 @@ pub(crate) struct MessageView {
 impl MessageView {
     /// Shows a ledger line, if it is a message's.
     pub(crate) fn of(line: &Line) -> Option<Self> {
-        let Effect::Message {
-            to,
-            text,
-            reference,
-        } = &line.effect
-        else {
+        let Effect::Message { to, text, reference } = &line.effect else {
             return None;
         };
         Some(Self {

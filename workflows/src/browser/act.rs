@@ -42,9 +42,7 @@ impl Page {
             }
         };
         if found.tier == Tier::Css {
-            return Err(BrowserError::CssOnly {
-                target: target.to_string(),
-            });
+            return Err(BrowserError::CssOnly { target: target.to_string() });
         }
         let sent = found.element.click().await;
         sent.map_err(BrowserError::after_confirming_click)
@@ -62,12 +60,7 @@ impl Page {
     }
 
     /// Puts a file into a file input, which may be hidden behind a button of the page's own.
-    pub async fn upload(
-        &self,
-        target: &Target,
-        file_name: &str,
-        bytes: &[u8],
-    ) -> Result<(), BrowserError> {
+    pub async fn upload(&self, target: &Target, file_name: &str, bytes: &[u8]) -> Result<(), BrowserError> {
         let parcel = upload::parcel(file_name, bytes)?;
         let path = script::send_file(&self.driver, parcel).await?;
         let patience = self.patience();
@@ -106,19 +99,11 @@ impl Page {
         let arguments = vec![found.element.to_json()?, json!(act == Act::Type)];
         match script::run(&self.driver, script::ACTIONABLE, arguments).await? {
             Value::Null => Ok(found),
-            why => Err(not_actionable(
-                target,
-                why.as_str().unwrap_or("it is not ready"),
-            )),
+            why => Err(not_actionable(target, why.as_str().unwrap_or("it is not ready"))),
         }
     }
 
-    async fn type_into(
-        &self,
-        target: &Target,
-        element: &WebElement,
-        text: &str,
-    ) -> Result<(), BrowserError> {
+    async fn type_into(&self, target: &Target, element: &WebElement, text: &str) -> Result<(), BrowserError> {
         if text.is_empty() {
             return Ok(());
         }
@@ -153,10 +138,7 @@ fn is_key(c: char) -> bool {
 }
 
 fn not_actionable(target: &Target, why: &str) -> BrowserError {
-    BrowserError::NotActionable {
-        target: target.to_string(),
-        why: why.to_owned(),
-    }
+    BrowserError::NotActionable { target: target.to_string(), why: why.to_owned() }
 }
 
 #[cfg(test)]

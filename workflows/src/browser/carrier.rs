@@ -43,12 +43,7 @@ pub(super) struct Carrier {
 
 impl Carrier {
     pub(super) fn new(client: reqwest::Client, fence: Fence, request_timeout: Duration) -> Self {
-        Self {
-            client,
-            fence,
-            request_timeout,
-            deadline: Arc::default(),
-        }
+        Self { client, fence, request_timeout, deadline: Arc::default() }
     }
 
     pub(super) fn set_deadline(&self, deadline: Option<DateTime<Utc>>) {
@@ -71,10 +66,7 @@ impl HttpClient for Carrier {
             .header(FENCE_HEADER, self.fence.to_string())
             .timeout(self.request_timeout);
         if let Some(deadline) = self.deadline() {
-            outgoing = outgoing.header(
-                DEADLINE_HEADER,
-                deadline.to_rfc3339_opts(SecondsFormat::Micros, true),
-            );
+            outgoing = outgoing.header(DEADLINE_HEADER, deadline.to_rfc3339_opts(SecondsFormat::Micros, true));
         }
         if let Body::Json(json) = body {
             outgoing = outgoing.json(json);

@@ -33,10 +33,8 @@ impl Page {
                 Err(error) => return Err(error),
             };
             if self.clock.monotonic() >= until {
-                return Err(unsettled.unwrap_or_else(|| BrowserError::Timeout {
-                    condition: condition.to_string(),
-                    limit: timeout,
-                }));
+                return Err(unsettled
+                    .unwrap_or_else(|| BrowserError::Timeout { condition: condition.to_string(), limit: timeout }));
             }
             self.clock.wait(LOOK_INTERVAL).await;
         }
@@ -47,9 +45,7 @@ impl Page {
         if self.holds(condition).await? {
             return Ok(());
         }
-        Err(BrowserError::AssertionFailed {
-            condition: condition.to_string(),
-        })
+        Err(BrowserError::AssertionFailed { condition: condition.to_string() })
     }
 
     /// Looks once. That two controls match where one is meant is an error, not an answer.
@@ -60,24 +56,19 @@ impl Page {
     fn look<'a>(&'a self, condition: &'a Condition) -> Looking<'a> {
         Box::pin(async move {
             match condition {
-                Condition::Visible(target) => {
-                    match locate(&self.driver, target, Sight::Visible).await {
-                        Ok(_) => Ok(true),
-                        Err(BrowserError::NotFound { .. }) => Ok(false),
-                        Err(error) => Err(error),
-                    }
-                }
-                Condition::Absent(target) => {
-                    match locate(&self.driver, target, Sight::Visible).await {
-                        Ok(_) | Err(BrowserError::Ambiguous { .. }) => Ok(false),
-                        Err(BrowserError::NotFound { .. }) => Ok(true),
-                        Err(error) => Err(error),
-                    }
-                }
+                Condition::Visible(target) => match locate(&self.driver, target, Sight::Visible).await {
+                    Ok(_) => Ok(true),
+                    Err(BrowserError::NotFound { .. }) => Ok(false),
+                    Err(error) => Err(error),
+                },
+                Condition::Absent(target) => match locate(&self.driver, target, Sight::Visible).await {
+                    Ok(_) | Err(BrowserError::Ambiguous { .. }) => Ok(false),
+                    Err(BrowserError::NotFound { .. }) => Ok(true),
+                    Err(error) => Err(error),
+                },
                 Condition::UrlContains(part) => Ok(self.url().await?.contains(part.as_str())),
                 Condition::Text(text) => {
-                    let shown =
-                        script::run(&self.driver, script::SHOWS_TEXT, vec![json!(text)]).await?;
+                    let shown = script::run(&self.driver, script::SHOWS_TEXT, vec![json!(text)]).await?;
                     Ok(shown == Value::Bool(true))
                 }
                 Condition::All(all) => self.look_at_all(all).await,
@@ -120,12 +111,7 @@ impl Page {
         self.read_of(target, &found.element, what).await
     }
 
-    async fn read_of(
-        &self,
-        target: &Target,
-        element: &WebElement,
-        what: &Read,
-    ) -> Result<String, BrowserError> {
+    async fn read_of(&self, target: &Target, element: &WebElement, what: &Read) -> Result<String, BrowserError> {
         let (read, asked) = match what {
             Read::Text => (Some(element.text().await?), "text"),
             Read::Value => (element.prop("value").await?, "value"),
@@ -139,18 +125,12 @@ impl Page {
                 (shown, "address")
             }
         };
-        read.ok_or_else(|| BrowserError::NothingToRead {
-            target: target.to_string(),
-            what: asked.to_owned(),
-        })
+        read.ok_or_else(|| BrowserError::NothingToRead { target: target.to_string(), what: asked.to_owned() })
     }
 
     /// For one act: how long it may be tried again.
     pub(super) fn patience(&self) -> Patience<'_> {
-        Patience {
-            clock: &self.clock,
-            until: self.clock.monotonic() + PATIENCE,
-        }
+        Patience { clock: &self.clock, until: self.clock.monotonic() + PATIENCE }
     }
 }
 
@@ -163,10 +143,7 @@ pub(super) struct Patience<'a> {
 impl Patience<'_> {
     /// The result, if it is final: it worked, something else than an unsettled page is in the way,
     /// or the time is over. Else waits a little; another attempt is due.
-    pub(super) async fn weigh<T>(
-        &self,
-        tried: Result<T, BrowserError>,
-    ) -> Option<Result<T, BrowserError>> {
+    pub(super) async fn weigh<T>(&self, tried: Result<T, BrowserError>) -> Option<Result<T, BrowserError>> {
         let unsettled = tried.as_ref().is_err_and(BrowserError::may_settle);
         if !unsettled || self.clock.monotonic() >= self.until {
             return Some(tried);

@@ -148,9 +148,7 @@ impl BrowserError {
             | Self::AssertionFailed { .. }
             | Self::Timeout { .. } => FailureClass::UiSelectorChanged,
             Self::UploadFailed { .. } => FailureClass::UploadFailed,
-            Self::LoadFailed { .. } | Self::SessionLost | Self::Unreachable { .. } => {
-                FailureClass::NetworkFlap
-            }
+            Self::LoadFailed { .. } | Self::SessionLost | Self::Unreachable { .. } => FailureClass::NetworkFlap,
             Self::Unusable { .. }
             | Self::Fenced
             | Self::DeadlinePassed
@@ -165,11 +163,7 @@ impl BrowserError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::LoadFailed { .. }
-                | Self::SessionLost
-                | Self::Busy
-                | Self::Unreachable { .. }
-                | Self::Timeout { .. }
+            Self::LoadFailed { .. } | Self::SessionLost | Self::Busy | Self::Unreachable { .. } | Self::Timeout { .. }
         )
     }
 
@@ -197,17 +191,13 @@ impl BrowserError {
             | WebDriverErrorInner::NoSuchElement(_)
             | WebDriverErrorInner::ElementClickIntercepted(_)
             | WebDriverErrorInner::ElementNotInteractable(_) => true,
-            WebDriverErrorInner::IoError(source) => {
-                source.kind() == io::ErrorKind::ConnectionRefused
-            }
+            WebDriverErrorInner::IoError(source) => source.kind() == io::ErrorKind::ConnectionRefused,
             _ => refused_beforehand(&error),
         };
         if never_clicked {
             return error.into();
         }
-        Self::AnswerLost {
-            why: first_line(&error),
-        }
+        Self::AnswerLost { why: first_line(&error) }
     }
 }
 
@@ -217,27 +207,17 @@ impl From<WebDriverError> for BrowserError {
             Some("fenced") => return Self::Fenced,
             Some("deadline passed") => return Self::DeadlinePassed,
             Some("driver unavailable" | "answer lost") => {
-                return Self::Unreachable {
-                    why: first_line(&error),
-                };
+                return Self::Unreachable { why: first_line(&error) };
             }
             _ => {}
         }
         match &*error {
-            WebDriverErrorInner::SessionNotCreated(info) if info.status == BUSY_STATUS => {
-                Self::Busy
-            }
+            WebDriverErrorInner::SessionNotCreated(info) if info.status == BUSY_STATUS => Self::Busy,
             WebDriverErrorInner::InvalidSessionId(_) => Self::SessionLost,
-            WebDriverErrorInner::IoError(source) => Self::Unreachable {
-                why: source.to_string(),
-            },
-            WebDriverErrorInner::WebDriverTimeout(_) => Self::LoadFailed {
-                why: "it took too long".to_owned(),
-            },
+            WebDriverErrorInner::IoError(source) => Self::Unreachable { why: source.to_string() },
+            WebDriverErrorInner::WebDriverTimeout(_) => Self::LoadFailed { why: "it took too long".to_owned() },
             WebDriverErrorInner::UnknownError(info) if info.value.message.contains("net::ERR_") => {
-                Self::LoadFailed {
-                    why: network_error(&info.value.message).to_owned(),
-                }
+                Self::LoadFailed { why: network_error(&info.value.message).to_owned() }
             }
             _ => Self::Driver(error),
         }
@@ -283,10 +263,7 @@ fn first_line(error: &WebDriverError) -> String {
         _ => error.to_string(),
     };
     let told = text.split("Stacktrace:").next().unwrap_or_default();
-    script::normalised(told)
-        .chars()
-        .take(MESSAGE_MAX_CHARS)
-        .collect()
+    script::normalised(told).chars().take(MESSAGE_MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -306,44 +283,23 @@ mod tests {
 
     #[test]
     fn a_refusal_before_the_click_is_not_a_lost_answer() {
-        for code in [
-            "fenced",
-            "deadline passed",
-            "driver unavailable",
-            "invalid session id",
-        ] {
+        for code in ["fenced", "deadline passed", "driver unavailable", "invalid session id"] {
             let read = BrowserError::after_confirming_click(refusal(409, code));
-            assert!(
-                !matches!(read, BrowserError::AnswerLost { .. }),
-                "{code}: {read}"
-            );
+            assert!(!matches!(read, BrowserError::AnswerLost { .. }), "{code}: {read}");
         }
-        let covered =
-            BrowserError::after_confirming_click(answer(400, "element click intercepted"));
+        let covered = BrowserError::after_confirming_click(answer(400, "element click intercepted"));
         assert!(!matches!(covered, BrowserError::AnswerLost { .. }));
     }
 
     #[test]
     fn whatever_does_not_prove_the_click_absent_is_a_lost_answer() {
-        for code in [
-            "timeout",
-            "answer lost",
-            "unknown error",
-            "invalid session id",
-            "no such window",
-        ] {
+        for code in ["timeout", "answer lost", "unknown error", "invalid session id", "no such window"] {
             let read = BrowserError::after_confirming_click(answer(500, code));
-            assert!(
-                matches!(read, BrowserError::AnswerLost { .. }),
-                "{code}: {read}"
-            );
+            assert!(matches!(read, BrowserError::AnswerLost { .. }), "{code}: {read}");
             assert!(!read.is_transient());
         }
         let cut = WebDriverError::from(io::Error::new(io::ErrorKind::TimedOut, "cut"));
-        assert!(matches!(
-            BrowserError::after_confirming_click(cut),
-            BrowserError::AnswerLost { .. }
-        ));
+        assert!(matches!(BrowserError::after_confirming_click(cut), BrowserError::AnswerLost { .. }));
     }
 
     #[test]

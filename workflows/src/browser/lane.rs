@@ -37,10 +37,7 @@ pub struct BrowserOptions {
 
 impl Default for BrowserOptions {
     fn default() -> Self {
-        Self {
-            headless: true,
-            page_load_timeout: Duration::from_secs(30),
-        }
+        Self { headless: true, page_load_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -58,31 +55,17 @@ impl BrowserLane {
         ensure_tls_provider();
         // The endpoint is ours: a proxy of the environment is meant for the outside.
         let client = reqwest::Client::builder().no_proxy().build();
-        Self {
-            endpoint,
-            options,
-            client: client.map_err(|error| error.to_string()),
-        }
+        Self { endpoint, options, client: client.map_err(|error| error.to_string()) }
     }
 
     /// Opens a browser with an empty profile of its own, for this run and epoch.
     pub async fn open(&self, fence: Fence) -> Result<Page, BrowserError> {
-        let client = self
-            .client
-            .clone()
-            .map_err(|why| BrowserError::Unreachable { why })?;
-        let carrier = Carrier::new(
-            client,
-            fence,
-            self.options.page_load_timeout + REQUEST_MARGIN,
-        );
-        let driver = WebDriver::builder(self.endpoint.clone(), self.capabilities())
-            .client(carrier.clone())
-            .connect();
+        let client = self.client.clone().map_err(|why| BrowserError::Unreachable { why })?;
+        let carrier = Carrier::new(client, fence, self.options.page_load_timeout + REQUEST_MARGIN);
+        let driver = WebDriver::builder(self.endpoint.clone(), self.capabilities()).client(carrier.clone()).connect();
         let driver = Box::pin(driver).await?;
         let page = Page::new(driver, carrier, Clock::system());
-        page.set_load_timeout(self.options.page_load_timeout)
-            .await?;
+        page.set_load_timeout(self.options.page_load_timeout).await?;
         Ok(page)
     }
 
@@ -91,14 +74,8 @@ impl BrowserLane {
         if self.options.headless {
             flags.push("--headless=new");
         }
-        let wanted = [
-            ("browserName", json!("chrome")),
-            ("goog:chromeOptions", json!({ "args": flags })),
-        ];
-        let map: serde_json::Map<_, _> = wanted
-            .map(|(key, value)| (key.to_owned(), value))
-            .into_iter()
-            .collect();
+        let wanted = [("browserName", json!("chrome")), ("goog:chromeOptions", json!({ "args": flags }))];
+        let map: serde_json::Map<_, _> = wanted.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
         map.into()
     }
 }

@@ -33,29 +33,16 @@ pub(super) struct Match {
 type Finding<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrowserError>> + Send + 'a>>;
 
 /// The one control that matches, or why there is none.
-pub(super) fn locate<'a>(
-    driver: &'a WebDriver,
-    target: &'a Target,
-    sight: Sight,
-) -> Finding<'a, Match> {
+pub(super) fn locate<'a>(driver: &'a WebDriver, target: &'a Target, sight: Sight) -> Finding<'a, Match> {
     Box::pin(async move {
         let (tier, mut found) = search(driver, target, sight).await?;
         match (found.count, found.elements.pop()) {
             (1, Some(element)) => {
-                tracing::debug!(
-                    locator.tier = tier.as_str(),
-                    "found {target} by {}",
-                    tier.as_str()
-                );
+                tracing::debug!(locator.tier = tier.as_str(), "found {target} by {}", tier.as_str());
                 Ok(Match { element, tier })
             }
-            (0, _) | (_, None) => Err(BrowserError::NotFound {
-                target: target.to_string(),
-            }),
-            (count, Some(_)) => Err(BrowserError::Ambiguous {
-                target: target.to_string(),
-                count,
-            }),
+            (0, _) | (_, None) => Err(BrowserError::NotFound { target: target.to_string() }),
+            (count, Some(_)) => Err(BrowserError::Ambiguous { target: target.to_string(), count }),
         }
     })
 }
@@ -69,26 +56,16 @@ struct Found {
 
 impl Found {
     fn of(elements: Vec<WebElement>) -> Self {
-        Self {
-            count: elements.len(),
-            elements,
-        }
+        Self { count: elements.len(), elements }
     }
 }
 
-async fn search(
-    driver: &WebDriver,
-    target: &Target,
-    sight: Sight,
-) -> Result<(Tier, Found), BrowserError> {
+async fn search(driver: &WebDriver, target: &Target, sight: Sight) -> Result<(Tier, Found), BrowserError> {
     if let Some(why) = target.fault() {
         return Err(unusable(target, why));
     }
     let scope = match &target.within {
-        Some(outer) => locate(driver, outer, Sight::Visible)
-            .await?
-            .element
-            .to_json()?,
+        Some(outer) => locate(driver, outer, Sight::Visible).await?.element.to_json()?,
         None => Value::Null,
     };
     let arguments = vec![json!(target), scope, json!(sight == Sight::Any)];
@@ -114,17 +91,11 @@ async fn search(
     Ok((Tier::Css, list(driver, &lists, "css")?))
 }
 
-async fn accessible(
-    driver: &WebDriver,
-    target: &Target,
-    lists: &Value,
-) -> Result<Found, BrowserError> {
+async fn accessible(driver: &WebDriver, target: &Target, lists: &Value) -> Result<Found, BrowserError> {
     let likely = list(driver, lists, "accessible")?;
     let mut confirmed = confirm(driver, target, likely.elements).await?;
     for labelled in list(driver, lists, "labelled")?.elements {
-        let known = confirmed
-            .iter()
-            .any(|other| other.element_id() == labelled.element_id());
+        let known = confirmed.iter().any(|other| other.element_id() == labelled.element_id());
         if !known && role_fits(driver, target, &labelled).await? {
             confirmed.push(labelled);
         }
@@ -142,11 +113,7 @@ async fn confirm(
     target: &Target,
     candidates: Vec<WebElement>,
 ) -> Result<Vec<WebElement>, BrowserError> {
-    let name = target
-        .label
-        .as_deref()
-        .or(target.name.as_deref())
-        .map(script::normalised);
+    let name = target.label.as_deref().or(target.name.as_deref()).map(script::normalised);
     let mut confirmed = Vec::new();
     for element in candidates.into_iter().take(CONFIRM_MAX) {
         let named = match &name {
@@ -161,11 +128,7 @@ async fn confirm(
 }
 
 /// The text tier with a role: the driver has the last word on the role.
-async fn confirm_role_of_text(
-    driver: &WebDriver,
-    target: &Target,
-    text: Found,
-) -> Result<Found, BrowserError> {
+async fn confirm_role_of_text(driver: &WebDriver, target: &Target, text: Found) -> Result<Found, BrowserError> {
     if target.role.is_none() {
         return Ok(text);
     }
@@ -178,11 +141,7 @@ async fn confirm_role_of_text(
     Ok(Found::of(confirmed))
 }
 
-async fn role_fits(
-    driver: &WebDriver,
-    target: &Target,
-    element: &WebElement,
-) -> Result<bool, BrowserError> {
+async fn role_fits(driver: &WebDriver, target: &Target, element: &WebElement) -> Result<bool, BrowserError> {
     let Some(role) = target.role.as_deref() else {
         return Ok(true);
     };
@@ -201,15 +160,9 @@ fn list(driver: &WebDriver, lists: &Value, key: &str) -> Result<Found, BrowserEr
         .flatten()
         .map(|element| WebElement::from_json(element.clone(), driver.handle().clone()))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Found {
-        count: usize::try_from(count).unwrap_or(usize::MAX),
-        elements,
-    })
+    Ok(Found { count: usize::try_from(count).unwrap_or(usize::MAX), elements })
 }
 
 fn unusable(target: &Target, why: &str) -> BrowserError {
-    BrowserError::Unusable {
-        what: target.to_string(),
-        why: why.to_owned(),
-    }
+    BrowserError::Unusable { what: target.to_string(), why: why.to_owned() }
 }

@@ -23,9 +23,7 @@ pub struct Page {
 
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page")
-            .field("session", self.driver.session_id())
-            .finish_non_exhaustive()
+        f.debug_struct("Page").field("session", self.driver.session_id()).finish_non_exhaustive()
     }
 }
 
@@ -35,12 +33,7 @@ impl Page {
         if let Err(error) = driver.clone().leak() {
             tracing::debug!("the session was marked as left to us before: {error}");
         }
-        Self {
-            driver,
-            clock,
-            carrier,
-            closed: false,
-        }
+        Self { driver, clock, carrier, closed: false }
     }
 
     /// From now on each command says that it must not be carried out after this moment. Whoever
@@ -52,10 +45,7 @@ impl Page {
     /// Goes to an address and waits until it has loaded. Only http, https and `about:blank`: a flow
     /// has no business with the files of the machine.
     pub async fn goto(&self, url: &str) -> Result<(), BrowserError> {
-        let refused = |why: &str| BrowserError::Unusable {
-            what: "the address".to_owned(),
-            why: why.to_owned(),
-        };
+        let refused = |why: &str| BrowserError::Unusable { what: "the address".to_owned(), why: why.to_owned() };
         let parsed = reqwest::Url::parse(url).map_err(|error| refused(&error.to_string()))?;
         if !matches!(parsed.scheme(), "http" | "https") && parsed.as_str() != "about:blank" {
             return Err(refused("only http and https are visited"));
@@ -130,22 +120,15 @@ mod tests {
         page.click_confirm(&target).await?;
         page.fill(&target, "text").await?;
         page.upload(&target, "name", b"bytes").await?;
-        page.wait(&Condition::Visible(target), Duration::ZERO)
-            .await?;
+        page.wait(&Condition::Visible(target), Duration::ZERO).await?;
         page.close().await
     }
 
     /// The interpreter of flows boxes it as `dyn Future + Send`; that this compiles is the test.
     #[test]
     fn a_page_can_be_driven_from_any_thread() {
-        let lane = BrowserLane::new(
-            "http://127.0.0.1:9".to_owned(),
-            super::super::BrowserOptions::default(),
-        );
-        let fence = Fence {
-            run: "r".to_owned(),
-            epoch: 1,
-        };
+        let lane = BrowserLane::new("http://127.0.0.1:9".to_owned(), super::super::BrowserOptions::default());
+        let fence = Fence { run: "r".to_owned(), epoch: 1 };
         let boxed: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(sendable(drive(lane, fence, Target::default())));
         drop(boxed);

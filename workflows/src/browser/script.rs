@@ -49,44 +49,27 @@ async fn plain(
     endpoint: String,
     body: Option<Value>,
 ) -> Result<String, WebDriverError> {
-    let command = Command::ExtensionCommand(Box::new(Plain {
-        method,
-        endpoint,
-        body,
-    }));
+    let command = Command::ExtensionCommand(Box::new(Plain { method, endpoint, body }));
     driver.cmd(command).await?.value()
 }
 
 /// The name that the browser computes for assistive technology, whitespace normalised.
-pub(super) async fn computed_label(
-    driver: &WebDriver,
-    element: &WebElement,
-) -> Result<String, BrowserError> {
+pub(super) async fn computed_label(driver: &WebDriver, element: &WebElement) -> Result<String, BrowserError> {
     let endpoint = format!("/element/{}/computedlabel", element.element_id());
     let label = plain(driver, Method::GET, endpoint, None).await?;
     Ok(normalised(&label))
 }
 
 /// The role that the browser computes for assistive technology.
-pub(super) async fn computed_role(
-    driver: &WebDriver,
-    element: &WebElement,
-) -> Result<String, BrowserError> {
+pub(super) async fn computed_role(driver: &WebDriver, element: &WebElement) -> Result<String, BrowserError> {
     let endpoint = format!("/element/{}/computedrole", element.element_id());
     let role = plain(driver, Method::GET, endpoint, None).await?;
     // Two spellings of the same role; engines differ.
-    Ok(if role == "image" {
-        "img".to_owned()
-    } else {
-        role
-    })
+    Ok(if role == "image" { "img".to_owned() } else { role })
 }
 
 /// Puts a zipped file beside the browser; answers its path there.
-pub(super) async fn send_file(
-    driver: &WebDriver,
-    zip_base64: String,
-) -> Result<String, WebDriverError> {
+pub(super) async fn send_file(driver: &WebDriver, zip_base64: String) -> Result<String, WebDriverError> {
     let body = serde_json::json!({ "file": zip_base64 });
     match plain(driver, Method::POST, "/file".to_owned(), Some(body.clone())).await {
         // Selenium Grid knows the same command under its own prefix.
@@ -98,11 +81,7 @@ pub(super) async fn send_file(
 }
 
 /// Runs a script and decodes what it returns.
-pub(super) async fn run(
-    driver: &WebDriver,
-    script: &str,
-    arguments: Vec<Value>,
-) -> Result<Value, BrowserError> {
+pub(super) async fn run(driver: &WebDriver, script: &str, arguments: Vec<Value>) -> Result<Value, BrowserError> {
     let answer = driver.execute(script, arguments).await?;
     Ok(answer.json().clone())
 }

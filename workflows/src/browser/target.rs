@@ -115,24 +115,13 @@ impl Target {
         if named.iter().all(|field| field.is_none()) && self.data.is_none() {
             return Some("it names nothing: give role, name, text, label, data or css");
         }
-        if named
-            .iter()
-            .any(|field| field.as_deref().is_some_and(|it| it.trim().is_empty()))
-        {
+        if named.iter().any(|field| field.as_deref().is_some_and(|it| it.trim().is_empty())) {
             return Some("a field is empty");
         }
-        if self
-            .role
-            .as_deref()
-            .is_some_and(|role| !is_word(role, false))
-        {
+        if self.role.as_deref().is_some_and(|role| !is_word(role, false)) {
             return Some("the role is not one lower-case word");
         }
-        if self
-            .data
-            .as_ref()
-            .is_some_and(|data| !is_word(&data.attribute, true))
-        {
+        if self.data.as_ref().is_some_and(|data| !is_word(&data.attribute, true)) {
             return Some("the data attribute is not an attribute name");
         }
         self.within.as_ref().and_then(|outer| outer.fault())
@@ -146,20 +135,14 @@ impl Target {
 
 fn is_word(word: &str, hyphens: bool) -> bool {
     let starts_well = word.starts_with(|first: char| first.is_ascii_lowercase());
-    let all_well = word.chars().all(|c| {
-        c.is_ascii_lowercase() || (hyphens && (c.is_ascii_digit() || c == '-' || c == '_'))
-    });
+    let all_well =
+        word.chars().all(|c| c.is_ascii_lowercase() || (hyphens && (c.is_ascii_digit() || c == '-' || c == '_')));
     starts_well && all_well && (hyphens || word.len() <= ROLE_MAX_CHARS)
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = [
-            ("role", &self.role),
-            ("name", &self.name),
-            ("label", &self.label),
-            ("text", &self.text),
-        ];
+        let fields = [("role", &self.role), ("name", &self.name), ("label", &self.label), ("text", &self.text)];
         let mut gap = "";
         for (key, value) in fields {
             if let Some(value) = value {
@@ -214,10 +197,7 @@ mod tests {
 
     #[test]
     fn a_role_that_could_break_out_of_a_selector_is_refused() {
-        let target = Target {
-            role: Some("x\"],script".to_owned()),
-            ..Target::default()
-        };
+        let target = Target { role: Some("x\"],script".to_owned()), ..Target::default() };
         assert!(target.fault().is_some());
     }
 

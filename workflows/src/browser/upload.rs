@@ -9,9 +9,7 @@ const NAME_MAX_CHARS: usize = 100;
 
 /// A zip with one stored file, as base64.
 pub(super) fn parcel(file_name: &str, bytes: &[u8]) -> Result<String, BrowserError> {
-    let too_big = || BrowserError::UploadFailed {
-        why: format!("it is larger than {UPLOAD_MAX_BYTES} bytes"),
-    };
+    let too_big = || BrowserError::UploadFailed { why: format!("it is larger than {UPLOAD_MAX_BYTES} bytes") };
     if bytes.len() > UPLOAD_MAX_BYTES {
         return Err(too_big());
     }
@@ -74,11 +72,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     let table: [u32; 256] = std::array::from_fn(|index| {
         let mut entry = u32::try_from(index).unwrap_or_default();
         for _ in 0..8 {
-            entry = if entry & 1 == 1 {
-                (entry >> 1) ^ 0xedb8_8320
-            } else {
-                entry >> 1
-            };
+            entry = if entry & 1 == 1 { (entry >> 1) ^ 0xedb8_8320 } else { entry >> 1 };
         }
         entry
     });

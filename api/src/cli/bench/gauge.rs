@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fermata_engine::Engine;
 
 use crate::process::Trouble;
-use crate::telemetry::{PrometheusHandle, ProcessStats};
+use crate::telemetry::{ProcessStats, PrometheusHandle};
 
 /// What `sysconf(_SC_CLK_TCK)` answers on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -171,10 +171,9 @@ fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16))
 fn costs(before: &Reading, after: &Reading, runs: usize) -> Map<String, Value> {
     let runs = count(runs);
     let mut cpu = Map::new();
-    for (name, first, last) in [
-        ("client", before.client_cpu, after.client_cpu),
-        ("postgres", before.postgres_cpu, after.postgres_cpu),
-    ] {
+    for (name, first, last) in
+        [("client", before.client_cpu, after.client_cpu), ("postgres", before.postgres_cpu, after.postgres_cpu)]
+    {
         if let (Some(first), Some(last)) = (first, last) {
             cpu.insert(name.to_owned(), rounded((last - first).max(0.0) * 1_000.0 / runs));
         }

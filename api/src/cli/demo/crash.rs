@@ -115,7 +115,10 @@ async fn take_over(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
     let after = ms(tour.since(killed.at));
     let successor = tour.holder().await?.map(|worker| format!(" by {} (pid {})", worker.node, worker.pid));
     let successor = successor.unwrap_or_default();
-    tour.tick(format!("taken over{successor} {after} after the kill, under lease epoch {taken} instead of {}", killed.epoch));
+    tour.tick(format!(
+        "taken over{successor} {after} after the kill, under lease epoch {taken} instead of {}",
+        killed.epoch
+    ));
     let command = tour.until("the command ends", LOOK, async || ended(tour, &killed.id).await).await?;
     let after = ms(tour.since(killed.at));
     tour.check(command["status"] == "SUCCEEDED", format!("succeeded {after} after the kill"), &command)
@@ -143,8 +146,13 @@ async fn outcome(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
     let lost = at(&|event| event["data"]["reason"] == "node_lost");
     let attempts = events.iter().filter(|event| event["type"] == "action.attempted").count();
     let verified = at(&|event| event["type"] == "action.verified");
-    let looked = attempts == 1 && lost.is_some() && lost < verified && actions.iter().all(|action| action["resends"] == 0);
-    tour.check(looked, "the successor looked before it acted, found the post, and did not click again", &json!(events))?;
+    let looked =
+        attempts == 1 && lost.is_some() && lost < verified && actions.iter().all(|action| action["resends"] == 0);
+    tour.check(
+        looked,
+        "the successor looked before it acted, found the post, and did not click again",
+        &json!(events),
+    )?;
 
     let found = tour.ledger(&killed.key).await?;
     let line = format!("the demo site counts exactly 1 post for the key: {}/_ledger?key={}", tour.site(), killed.key);
@@ -177,5 +185,9 @@ fn reference() -> Result<String, Trouble> {
 }
 
 fn ms(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { format!("{:.2} s", time.as_secs_f64()) }
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.2} s", time.as_secs_f64())
+    }
 }

@@ -94,8 +94,11 @@ impl Tour {
                 return Ok(answer);
             }
             if self.since(began) > PATIENCE {
-                return Err(Trouble::new(Exit::Unreachable, format!("the tour waited {} s for: {what}", PATIENCE.as_secs()))
-                    .remedy("look into the logs of `dev`: logs/ in its data folder"));
+                return Err(Trouble::new(
+                    Exit::Unreachable,
+                    format!("the tour waited {} s for: {what}", PATIENCE.as_secs()),
+                )
+                .remedy("look into the logs of `dev`: logs/ in its data folder"));
             }
             self.clock.wait(pause).await;
         }

@@ -91,19 +91,54 @@ impl Lane {
     }
 
     async fn try_write(&mut self, records: &[Record]) -> Result<Answer, StoreError> {
-        let Columns { ids, clients, kinds, epochs, seqs, nexts, inboxes, dues, words, bodies, steps, events, locks, rare, audits } =
-            Columns::of(records);
+        let Columns {
+            ids,
+            clients,
+            kinds,
+            epochs,
+            seqs,
+            nexts,
+            inboxes,
+            dues,
+            words,
+            bodies,
+            steps,
+            events,
+            locks,
+            rare,
+            audits,
+        } = Columns::of(records);
         let Some(connection) = self.connected().await else { return Err(StoreError::Stopped) };
         let row = sqlx::query(
             "select * from fermata.write(now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
              $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)",
         )
-        .bind(ids).bind(clients).bind(kinds).bind(epochs).bind(seqs).bind(nexts).bind(inboxes)
-        .bind(dues).bind(words).bind(bodies)
-        .bind(steps.ords).bind(steps.keys).bind(steps.attempts).bind(steps.kinds).bind(steps.besides)
-        .bind(steps.hashes).bind(steps.outputs).bind(steps.errors).bind(steps.started)
-        .bind(events.ords).bind(events.kinds).bind(events.severities).bind(events.datas)
-        .bind(locks).bind(rare).bind(audits)
+        .bind(ids)
+        .bind(clients)
+        .bind(kinds)
+        .bind(epochs)
+        .bind(seqs)
+        .bind(nexts)
+        .bind(inboxes)
+        .bind(dues)
+        .bind(words)
+        .bind(bodies)
+        .bind(steps.ords)
+        .bind(steps.keys)
+        .bind(steps.attempts)
+        .bind(steps.kinds)
+        .bind(steps.besides)
+        .bind(steps.hashes)
+        .bind(steps.outputs)
+        .bind(steps.errors)
+        .bind(steps.started)
+        .bind(events.ords)
+        .bind(events.kinds)
+        .bind(events.severities)
+        .bind(events.datas)
+        .bind(locks)
+        .bind(rare)
+        .bind(audits)
         .fetch_one(connection)
         .await?;
         let applied: Vec<i32> = row.try_get("applied")?;
@@ -223,8 +258,7 @@ fn makes_ready(records: &[Record], answer: &Answer) -> bool {
         record.kind == Kind::HandBack
             || record.parent.is_some()
             || record.rare.iter().any(|part| part.get("op").and_then(Value::as_str) == Some("child"))
-            || record.kind == Kind::Suspend
-                && answer.applied.get(&ord).is_some_and(|(inbox, _)| *inbox != record.inbox)
+            || record.kind == Kind::Suspend && answer.applied.get(&ord).is_some_and(|(inbox, _)| *inbox != record.inbox)
     })
 }
 
@@ -278,9 +312,21 @@ mod tests {
 
     fn entry(run: u128, kind: Kind, seq: i32) -> Entry {
         let record = Record {
-            run: RunId(Uuid::from_u128(run)), client: Arc::from("c"), kind, epoch: 1, seq, next: seq + 1, inbox: 0,
-            due: None, word: None, body: None, steps: Vec::new(), events: Vec::new(), rare: Vec::new(),
-            audits: Vec::new(), parent: None,
+            run: RunId(Uuid::from_u128(run)),
+            client: Arc::from("c"),
+            kind,
+            epoch: 1,
+            seq,
+            next: seq + 1,
+            inbox: 0,
+            due: None,
+            word: None,
+            body: None,
+            steps: Vec::new(),
+            events: Vec::new(),
+            rare: Vec::new(),
+            audits: Vec::new(),
+            parent: None,
         };
         Entry { record, waiting: Vec::new() }
     }

@@ -15,19 +15,12 @@ async fn a_key_honoured_applies_once() {
     let first = site.post("k-1", "hello").await;
     let second = site.post("k-1", "hello").await;
 
-    assert_eq!(
-        (first.status(), second.status()),
-        (StatusCode::CREATED, StatusCode::OK)
-    );
-    let (first, second): (Value, Value) =
-        (first.json().await.unwrap(), second.json().await.unwrap());
+    assert_eq!((first.status(), second.status()), (StatusCode::CREATED, StatusCode::OK));
+    let (first, second): (Value, Value) = (first.json().await.unwrap(), second.json().await.unwrap());
     assert_eq!(first, second);
     let ledger = site.ledger().await;
     assert_eq!(ledger.len(), 1);
-    assert_eq!(
-        (&ledger[0]["key"], &ledger[0]["lane"]),
-        (&json!("k-1"), &json!("api"))
-    );
+    assert_eq!((&ledger[0]["key"], &ledger[0]["lane"]), (&json!("k-1"), &json!("api")));
     assert_eq!(ledger[0]["content_hash"], first["content_hash"]);
 }
 
@@ -96,20 +89,13 @@ async fn half_a_line_at_the_end_of_the_ledger_never_happened() {
     let mut site = Running::start();
     site.post("k-1", "hello").await;
     let file = OpenOptions::new().append(true).open(site.ledger_file());
-    file.unwrap()
-        .write_all(b"{\"seq\":2,\"key\":\"k-2")
-        .unwrap();
+    file.unwrap().write_all(b"{\"seq\":2,\"key\":\"k-2").unwrap();
 
     site.restart();
     site.post("k-3", "again").await;
     site.restart();
 
-    let seqs: Vec<Value> = site
-        .ledger()
-        .await
-        .iter()
-        .map(|line| line["seq"].clone())
-        .collect();
+    let seqs: Vec<Value> = site.ledger().await.iter().map(|line| line["seq"].clone()).collect();
     assert_eq!(seqs, [1, 2]);
 }
 
@@ -120,11 +106,7 @@ async fn a_reset_forgets_everything_and_sets_the_ledger_aside() {
     site.post("k-1", "hello").await;
     site.mode(json!({ "keys": "ignore" })).await;
 
-    site.http
-        .post(site.address("/_reset"))
-        .send()
-        .await
-        .unwrap();
+    site.http.post(site.address("/_reset")).send().await.unwrap();
 
     assert!(site.ledger().await.is_empty());
     assert_eq!(site.get("/_mode").await["keys"], "honour");
@@ -137,10 +119,7 @@ async fn a_reset_forgets_everything_and_sets_the_ledger_aside() {
 async fn lists_are_filtered_by_author_reference_and_thread() {
     let site = Running::start();
     for (path, body) in [
-        (
-            "/api/posts",
-            json!({ "caption": "one", "reference": "r-1" }),
-        ),
+        ("/api/posts", json!({ "caption": "one", "reference": "r-1" })),
         ("/api/posts", json!({ "caption": "two" })),
         ("/api/messages", json!({ "to": "bob", "text": "hi" })),
         ("/api/messages", json!({ "to": "eve", "text": "ho" })),

@@ -64,12 +64,7 @@ async fn misbehaviour_ends_after_its_times_and_touches_only_its_kinds() {
     site.mode(mode).await;
     let message = json!({ "to": "bob", "text": "hi" });
 
-    let message = site
-        .api("/api/messages", &message)
-        .await
-        .send()
-        .await
-        .unwrap();
+    let message = site.api("/api/messages", &message).await.send().await.unwrap();
     let first = site.post("k-1", "hello").await;
     let second = site.post("k-1", "hello").await;
 
@@ -93,10 +88,7 @@ async fn a_frozen_request_is_dropped_unapplied_when_the_mode_changes() {
     held.set_read_timeout(None).unwrap();
     assert_eq!(rest_of(&mut held), b"");
     assert!(site.ledger().await.is_empty());
-    assert_eq!(
-        site.post("k-1", "hello").await.status(),
-        StatusCode::CREATED
-    );
+    assert_eq!(site.post("k-1", "hello").await.status(), StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -123,10 +115,7 @@ async fn a_hidden_post_is_in_the_ledger_but_on_no_page_and_in_no_answer() {
     assert_eq!(site.get("/api/posts").await["posts"], json!([]));
     let read = site.http.get(site.address(&format!("/api/posts/{id}")));
     assert_eq!(read.send().await.unwrap().status(), StatusCode::NOT_FOUND);
-    assert_eq!(
-        site.page(&format!("/posts/{id}")).await.0,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(site.page(&format!("/posts/{id}")).await.0, StatusCode::NOT_FOUND);
     for path in ["/", "/u/ada"] {
         assert!(!site.page(path).await.1.contains("unseen words"), "{path}");
     }

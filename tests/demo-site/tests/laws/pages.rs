@@ -10,10 +10,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and the rest of a picture";
 
 async fn publish(site: &Running, caption: &str) -> Response {
     let media = Part::bytes(PNG).file_name("picture.png");
-    let form = Form::new()
-        .part("media", media)
-        .text("caption", caption.to_owned())
-        .text("reference", "r-1");
+    let form = Form::new().part("media", media).text("caption", caption.to_owned()).text("reference", "r-1");
     let post = site.http.post(site.address("/compose")).multipart(form);
     let post = post.header("cookie", site.cookie().await);
     post.send().await.unwrap()
@@ -42,10 +39,7 @@ async fn a_published_post_with_media_is_live_on_its_page_and_the_profile() {
 
     assert_eq!(published.status(), StatusCode::SEE_OTHER);
     let (_, page) = site.page(location(&published)).await;
-    assert!(
-        page.contains(r#"role="status">Your post is live"#),
-        "{page}"
-    );
+    assert!(page.contains(r#"role="status">Your post is live"#), "{page}");
     assert!(page.contains(r#"aria-label="Account" data-handle="ada""#));
     let (_, profile) = site.page("/u/ada").await;
     assert!(profile.contains("<p class=\"caption\">A day\nout</p>"));
@@ -65,10 +59,7 @@ async fn the_same_form_sent_twice_applies_twice() {
     publish(&site, "twice").await;
 
     let named = site.get("/_ledger?key=r-1").await;
-    assert_eq!(
-        (&named[0]["lane"], &named[1]["lane"]),
-        (&json!("html"), &json!("html"))
-    );
+    assert_eq!((&named[0]["lane"], &named[1]["lane"]), (&json!("html"), &json!("html")));
     assert_eq!(named[0]["content_hash"], named[1]["content_hash"]);
 }
 
@@ -95,28 +86,16 @@ async fn replies_likes_and_messages_come_back_to_a_page_that_shows_them() {
     let post = publish(&site, "talk to me").await;
     let post = location(&post).split('?').next().unwrap().to_owned();
 
-    let replied = site
-        .submit(&format!("{post}/comments"), "text=well+said")
-        .await;
-    assert!(
-        site.page(location(&replied))
-            .await
-            .1
-            .contains("<p>well said</p>")
-    );
+    let replied = site.submit(&format!("{post}/comments"), "text=well+said").await;
+    assert!(site.page(location(&replied)).await.1.contains("<p>well said</p>"));
     let liked = site.submit(&format!("{post}/likes"), "").await;
     assert!(site.page(location(&liked)).await.1.contains("1 like<"));
-    let sent = site
-        .submit("/messages/bob", "text=psst&reference=m-1")
-        .await;
+    let sent = site.submit("/messages/bob", "text=psst&reference=m-1").await;
     let (_, thread) = site.page(location(&sent)).await;
     assert!(thread.contains("<p>psst</p>") && thread.contains(r#"data-reference="m-1""#));
 
     let ledger = site.ledger().await;
-    let kinds: Vec<&str> = ledger
-        .iter()
-        .map(|line| line["kind"].as_str().unwrap())
-        .collect();
+    let kinds: Vec<&str> = ledger.iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["post", "comment", "like", "message"]);
 }
 
@@ -134,18 +113,11 @@ async fn what_people_write_is_never_markup() {
 #[tokio::test]
 async fn a_failing_site_shows_people_a_page() {
     let site = Running::start();
-    site.mode(json!({ "fail": "after", "only": ["message"] }))
-        .await;
+    site.mode(json!({ "fail": "after", "only": ["message"] })).await;
 
     let failed = site.submit("/messages/bob", "text=psst").await;
 
     assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        failed
-            .text()
-            .await
-            .unwrap()
-            .contains("<h1>Something went wrong</h1>")
-    );
+    assert!(failed.text().await.unwrap().contains("<h1>Something went wrong</h1>"));
     assert_eq!(site.ledger().await.len(), 1);
 }

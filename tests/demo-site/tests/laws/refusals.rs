@@ -17,11 +17,7 @@ async fn unknown_or_senseless_mode_fields_are_refused_and_change_nothing() {
         json!({ "only": ["story"] }),
         json!([]),
     ] {
-        assert_eq!(
-            site.mode(mode.clone()).await,
-            StatusCode::BAD_REQUEST,
-            "{mode}"
-        );
+        assert_eq!(site.mode(mode.clone()).await, StatusCode::BAD_REQUEST, "{mode}");
     }
 
     assert_eq!(
@@ -40,10 +36,7 @@ async fn a_malformed_body_is_a_400_that_says_why() {
         ("/api/posts", json!({})),
         ("/api/posts", json!({ "caption": " " })),
         ("/api/posts", json!({ "caption": "a", "media_base64": "%" })),
-        (
-            "/api/posts",
-            json!({ "caption": "a", "media_url": "javascript:x" }),
-        ),
+        ("/api/posts", json!({ "caption": "a", "media_url": "javascript:x" })),
         ("/api/posts", json!({ "caption": "a".repeat(20_000) })),
         ("/api/messages", json!({ "to": "No Body", "text": "hi" })),
         ("/api/messages", json!({ "to": "bob", "text": "" })),
@@ -80,10 +73,7 @@ async fn a_stranger_a_wrong_password_and_a_wrong_address_are_told_so() {
     let site = Running::start();
     let login = json!({ "handle": "ada", "password": "guess" });
 
-    let me = site
-        .http
-        .get(site.address("/api/me"))
-        .bearer_auth("pico.ada.0");
+    let me = site.http.get(site.address("/api/me")).bearer_auth("pico.ada.0");
     let login = site.http.post(site.address("/api/login")).json(&login);
     let nowhere = site.http.get(site.address("/api/stories"));
     let wrong_method = site.http.delete(site.address("/api/posts"));

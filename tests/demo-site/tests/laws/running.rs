@@ -33,16 +33,8 @@ impl Running {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
         let (child, url) = spawn(&folder);
-        let http = Client::builder()
-            .redirect(redirect::Policy::none())
-            .build()
-            .unwrap();
-        Self {
-            folder,
-            child,
-            url,
-            http,
-        }
+        let http = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Self { folder, child, url, http }
     }
 
     /// Kills the process without warning and starts another on the same ledger.
@@ -91,10 +83,7 @@ impl Running {
     /// A POST to the JSON API as @ada.
     pub(crate) async fn api(&self, path: &str, body: &Value) -> RequestBuilder {
         let token = self.token("ada").await;
-        self.http
-            .post(self.address(path))
-            .bearer_auth(token)
-            .json(body)
+        self.http.post(self.address(path)).bearer_auth(token).json(body)
     }
 
     /// Posts a caption under an idempotency key as @ada.
@@ -120,11 +109,7 @@ impl Running {
     /// A page as @ada sees it.
     pub(crate) async fn page(&self, path: &str) -> (StatusCode, String) {
         let get = self.http.get(self.address(path));
-        let response = get
-            .header("cookie", self.cookie().await)
-            .send()
-            .await
-            .unwrap();
+        let response = get.header("cookie", self.cookie().await).send().await.unwrap();
         (response.status(), response.text().await.unwrap())
     }
 
@@ -149,8 +134,7 @@ impl Running {
     /// Writes a form as @ada to a bare connection.
     pub(crate) async fn bare_form(&self, path: &str, form: &str) -> TcpStream {
         let cookie = self.cookie().await;
-        let headers =
-            format!("Cookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded");
+        let headers = format!("Cookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded");
         self.bare(path, &headers, form)
     }
 
