@@ -1,5 +1,7 @@
 //! What can be typed: help for everything, exit codes as the contract has them, all problems at once.
 
+#![cfg(test)]
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 

@@ -112,6 +112,9 @@ impl TestDb {
     }
 
     /// The command, once it has one of these statuses.
+    ///
+    /// # Panics
+    /// When it cannot be read, or does not get there in time.
     pub async fn reaches(&self, engine: &Engine, run: RunId, statuses: &[&str]) -> CommandView {
         let by = Principal::operator();
         eventually(&format!("command {run} becomes one of {statuses:?}"), || async {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What the platform promises, and how it behaves.
+#[expect(clippy::struct_excessive_bools, reason = "each is a promise or a fault of its own, in any mix")]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Promises {

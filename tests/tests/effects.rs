@@ -1,5 +1,7 @@
 //! Laws of effects on the engine alone: what a lost answer, a lost call and a hidden effect end in.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use fermata_engine::access::Principal;

@@ -43,6 +43,61 @@ impl Programs {
     }
 }
 
+impl Programs {
+    /// The programs with branches, generations and faults.
+    async fn branch(&self, context: &Context, input: &Input) -> Result<Value, Failure> {
+        match input.program.as_str() {
+            "children" => {
+                let mut children = Vec::new();
+                for n in 0..input.n {
+                    children.push(
+                        context.start_child("child", "test.program", json!({"program": "steps", "n": n + 1})).await?,
+                    );
+                }
+                Ok(json!(context.wait_all(&children).await?))
+            }
+            "forever" => {
+                let child = context.start_child("child", "test.program", json!({"program": "signal"})).await?;
+                child.wait(context).await
+            }
+            "race" => {
+                let (winner, ()) = context
+                    .race(
+                        "first",
+                        vec![
+                            Branch::new("slow", |context: Context| async move {
+                                context.sleep("nap", Duration::from_hours(1)).await
+                            }),
+                            Branch::new("quick", |context: Context| async move {
+                                context.sleep("nap", Duration::from_millis(20)).await
+                            }),
+                        ],
+                    )
+                    .await?;
+                self.count(context, "after").await?;
+                context.sleep("rest", Duration::from_millis(20)).await?;
+                Ok(json!(winner))
+            }
+            "renew" if input.n < 3 => {
+                match context.continue_as_new(json!({"program": "renew", "n": input.n + 1})).await {}
+            }
+            "renew" => Ok(json!(self.count(context, "done").await?)),
+            "changed" => {
+                let name = if self.bodies.load(Ordering::SeqCst) == 0 { "old" } else { "new" };
+                self.count(context, name).await?;
+                context.wait_signal::<Value>("go").await
+            }
+            "panic" => panic!("poison"),
+            "pure" => {
+                let (now, random, id) = (context.now().await?, context.random().await?, context.id().await?);
+                context.sleep("nap", Duration::from_millis(20)).await?;
+                Ok(json!([now, random, id]))
+            }
+            other => Err(Failure::new("no_such_program", other)),
+        }
+    }
+}
+
 impl Workflow for Programs {
     type Input = Input;
     type Output = Value;
@@ -95,53 +150,7 @@ impl Workflow for Programs {
                     .await?;
                 Ok(json!(attempts))
             }
-            "children" => {
-                let mut children = Vec::new();
-                for n in 0..input.n {
-                    children.push(
-                        context.start_child("child", "test.program", json!({"program": "steps", "n": n + 1})).await?,
-                    );
-                }
-                Ok(json!(context.wait_all(&children).await?))
-            }
-            "forever" => {
-                let child = context.start_child("child", "test.program", json!({"program": "signal"})).await?;
-                child.wait(&context).await
-            }
-            "race" => {
-                let (winner, ()) = context
-                    .race(
-                        "first",
-                        vec![
-                            Branch::new("slow", |context: Context| async move {
-                                context.sleep("nap", Duration::from_secs(3_600)).await
-                            }),
-                            Branch::new("quick", |context: Context| async move {
-                                context.sleep("nap", Duration::from_millis(20)).await
-                            }),
-                        ],
-                    )
-                    .await?;
-                self.count(&context, "after").await?;
-                context.sleep("rest", Duration::from_millis(20)).await?;
-                Ok(json!(winner))
-            }
-            "renew" if input.n < 3 => {
-                match context.continue_as_new(json!({"program": "renew", "n": input.n + 1})).await {}
-            }
-            "renew" => Ok(json!(self.count(&context, "done").await?)),
-            "changed" => {
-                let name = if self.bodies.load(Ordering::SeqCst) == 0 { "old" } else { "new" };
-                self.count(&context, name).await?;
-                context.wait_signal::<Value>("go").await
-            }
-            "panic" => panic!("poison"),
-            "pure" => {
-                let (now, random, id) = (context.now().await?, context.random().await?, context.id().await?);
-                context.sleep("nap", Duration::from_millis(20)).await?;
-                Ok(json!([now, random, id]))
-            }
-            other => Err(Failure::new("no_such_program", other)),
+            _ => self.branch(&context, &input).await,
         }
     }
 }

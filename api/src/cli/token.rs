@@ -151,7 +151,7 @@ async fn create(desk: &Desk, args: CreateArgs) -> Result<Value, Trouble> {
     match desk {
         Desk::Database(engine) => {
             let new = NewToken { client_id: args.client, name, scopes: args.scope, command_types, ttl: args.ttl };
-            Ok(created(engine.create_token(&Principal::operator(), new).await?))
+            Ok(created(&engine.create_token(&Principal::operator(), new).await?))
         }
         Desk::Api(api) => {
             let body = present([
@@ -177,7 +177,7 @@ async fn rotate(desk: &Desk, args: RotateArgs) -> Result<Value, Trouble> {
     match desk {
         Desk::Database(engine) => {
             let id = token_id(&args.id)?;
-            Ok(created(engine.rotate_token(&Principal::operator(), id, args.overlap).await?))
+            Ok(created(&engine.rotate_token(&Principal::operator(), id, args.overlap).await?))
         }
         Desk::Api(api) => {
             let body = present([("overlap_secs", args.overlap.map(|time| time.as_secs().into()))]);
@@ -193,7 +193,7 @@ async fn revoke(desk: &Desk, id: &str) -> Result<(), Trouble> {
     }
 }
 
-fn created(made: CreatedToken) -> Value {
+fn created(made: &CreatedToken) -> Value {
     json!({ "token_id": made.id, "token": made.token, "expires_at": made.expires_at })
 }
 

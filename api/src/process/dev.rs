@@ -93,7 +93,7 @@ fn lock(data_dir: &Path) -> Result<Flock<File>, Trouble> {
 
 /// What of the deadline the children get; the rest is for browsers and the database.
 fn children_drain(whole: Duration) -> Duration {
-    Duration::from_secs((whole - (whole / 3).min(Duration::from_secs(8))).as_secs())
+    Duration::from_secs(whole.saturating_sub((whole / 3).min(Duration::from_secs(8))).as_secs())
 }
 
 async fn live(

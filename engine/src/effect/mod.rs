@@ -7,6 +7,7 @@
 
 mod action;
 mod contract;
+mod doubt;
 mod perform;
 mod permit;
 mod record;

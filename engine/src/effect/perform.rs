@@ -10,24 +10,15 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::permit::{Passed, guard};
-use super::record::{Identity, attempt_parts, audit, move_parts, plan_parts, resend_parts};
+use super::record::{Identity, attempt_parts, move_parts, plan_parts, resend_parts};
 use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
 use crate::id::ActionId;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
-use crate::wait::{GateKind, GateRequest, Reason, Wait};
+use crate::wait::{Reason, Wait};
 use crate::workflow::session::{Exit, Parts};
 use crate::workflow::{Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
 
-/// How long after its first look an action in `unknown` is looked at again; then only a
-/// person can settle it.
-const UNKNOWN_LOOKS: [Duration; 5] = [
-    Duration::from_secs(30),
-    Duration::from_mins(1),
-    Duration::from_mins(2),
-    Duration::from_mins(5),
-    Duration::from_mins(10),
-];
 /// The first pause between two looks at an action that is too young to be judged; it doubles.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The longest such pause.
@@ -48,16 +39,17 @@ pub(crate) async fn perform(context: &Context, name: &str, effect: &dyn Effect) 
     Box::pin(performance.run()).await
 }
 
-struct Performance<'a> {
-    context: &'a Context,
-    effect: &'a dyn Effect,
-    identity: Identity,
-    begun: Begun,
+/// One effect of one delivery, on its way.
+pub(super) struct Performance<'a> {
+    pub(super) context: &'a Context,
+    pub(super) effect: &'a dyn Effect,
+    pub(super) identity: Identity,
+    pub(super) begun: Begun,
     failed: Vec<FailedAttempt>,
 }
 
 /// What one stage says.
-enum Stage {
+pub(super) enum Stage {
     /// The receipt.
     Done(Value),
     /// Look at the action again: it has moved.
@@ -67,7 +59,7 @@ enum Stage {
 }
 
 impl Performance<'_> {
-    fn spec(&self) -> &EffectSpec {
+    pub(super) fn spec(&self) -> &EffectSpec {
         &self.identity.spec
     }
 
@@ -88,7 +80,7 @@ impl Performance<'_> {
                 Stage::Done(receipt) => return Ok(receipt),
                 Stage::Again => {}
                 Stage::Failed { failure, retry, after, parts } => {
-                    self.record_failure(failure, retry, after, parts).await
+                    self.record_failure(failure, retry, after, parts).await;
                 }
             }
         }
@@ -101,7 +93,7 @@ impl Performance<'_> {
         mine.max_by_key(|action| action.id).cloned()
     }
 
-    fn look(&self, action: Option<&ActionRow>) -> Look {
+    pub(super) fn look(&self, action: Option<&ActionRow>) -> Look {
         Look {
             action_id: action.map(|action| action.id),
             idempotency_key: self.identity.idempotency_key.clone(),
@@ -231,7 +223,7 @@ impl Performance<'_> {
     /// The platform has it: outcome, postcheck and checkpoint are one record.
     ///
     /// `looks` is 1 when a look found it, 0 when the platform answered.
-    async fn confirm(&self, action: &ActionRow, receipt: Value, looks: u16) -> Stage {
+    pub(super) async fn confirm(&self, action: &ActionRow, receipt: Value, looks: u16) -> Stage {
         let detail = json!({"effect": true, "receipt": receipt, "level": 2, "looks": looks});
         let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedSuccess, &detail);
         parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
@@ -332,78 +324,6 @@ impl Performance<'_> {
         stage
     }
 
-    /// Says so (I3): nobody can tell from here, and a person is asked.
-    async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
-        let detail = json!({"error": failure});
-        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
-        self.context.session.write(parts).await;
-        let now = self.context.clock().now();
-        self.remember(action.id, ActionState::Unknown, |row| {
-            row.looks = 0;
-            row.updated_at = now;
-        });
-        Stage::Again
-    }
-
-    /// Waits for a person, and goes on looking on a schedule of its own.
-    async fn unknown(&self, action: ActionRow) -> Stage {
-        let gate = self.context.session.state().mailbox.gate(&self.gate_key()).cloned();
-        let Some(gate) = gate else {
-            self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
-            return Stage::Again;
-        };
-        if let Some(decision) = gate.decision() {
-            return self.decided(&action, decision.approved, &decision.actor, decision.outputs).await;
-        }
-        let pause = UNKNOWN_LOOKS.get(usize::from(action.looks)).copied();
-        let due = pause.and_then(|pause| TimeDelta::from_std(pause).ok()).map(|pause| action.updated_at + pause);
-        if due.is_none_or(|due| self.context.clock().now() < due) {
-            self.context.session.wait(Wait { reason: Reason::Takeover, due }).await;
-            return Stage::Again;
-        }
-        let active = self.context.session.active();
-        if let Ok(Sighting::Present(receipt)) = self.effect.look(&self.look(Some(&action))).await {
-            return self.confirm(&action, receipt, 1).await;
-        }
-        self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
-        let now = self.context.clock().now();
-        self.remember(action.id, ActionState::Unknown, |row| {
-            row.looks += 1;
-            row.updated_at = now;
-        });
-        drop(active);
-        Stage::Again
-    }
-
-    /// A person's word: it happened (approved), it did not (rejected), or it may be repeated.
-    async fn decided(&self, action: &ActionRow, happened: bool, actor: &str, outputs: Value) -> Stage {
-        self.context.session.state().mailbox.forget_gate(&self.gate_key());
-        let closed = ActionState::PostcheckComplete;
-        if happened {
-            let receipt = if outputs.is_null() { json!({"confirmed_by": actor}) } else { outputs };
-            let detail = json!({"effect": true, "receipt": receipt});
-            let parts = move_parts(self.context, &self.identity, action.id, closed, &detail);
-            self.remember(action.id, closed, |row| row.receipt = Some(receipt.clone()));
-            self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
-            return Stage::Done(receipt);
-        }
-        let repeat = outputs.get("repeat").and_then(Value::as_bool) == Some(true);
-        let mut parts = move_parts(self.context, &self.identity, action.id, closed, &json!({"effect": false}));
-        if repeat {
-            parts = parts.rare(json!({"op": "allow_repeat", "action_id": action.id}));
-            parts.audits.push(audit(
-                self.context,
-                action.id,
-                actor,
-                "repeat_allowed",
-                &json!({"action_id": action.id}),
-            ));
-        }
-        self.remember(action.id, closed, |row| row.effect = Some(false));
-        let failure = Failure::new("effect_denied", format!("{actor} says that it did not happen"));
-        Stage::Failed { failure, retry: repeat, after: None, parts }
-    }
-
     /// Nothing was sent: the plan is withdrawn, and its attempt counts as failed.
     fn withdraw(&self, action: &ActionRow, error: StepError) -> Stage {
         let detail = json!({"effect": false, "error": error.failure()});
@@ -441,31 +361,13 @@ impl Performance<'_> {
         self.failed.push(outcome);
     }
 
-    fn checkpoint(&self, receipt: &Value) -> StepRow {
+    pub(super) fn checkpoint(&self, receipt: &Value) -> StepRow {
         let attempt = u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX);
         StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
     }
 
-    fn gate_key(&self) -> String {
-        format!("{}@unknown", self.begun.key)
-    }
-
-    fn question(&self, action: &ActionRow) -> GateRequest {
-        let spec = self.spec();
-        GateRequest {
-            kind: GateKind::Takeover,
-            reason: "outcome_unknown".into(),
-            shown: json!({
-                "action_id": action.id, "action_type": spec.action_type, "platform": spec.platform,
-                "account_id": spec.account_id, "payload": spec.payload, "dedupe": spec.dedupe,
-                "question": "Did this happen? approve: yes; reject: no; reject with outputs {\"repeat\": true}: no, do it again",
-            }),
-            expires_in: None,
-        }
-    }
-
     /// Keeps the action as it now stands, so that the next stage sees it.
-    fn remember(&self, id: ActionId, to: ActionState, change: impl FnOnce(&mut ActionRow)) {
+    pub(super) fn remember(&self, id: ActionId, to: ActionState, change: impl FnOnce(&mut ActionRow)) {
         let now = self.context.clock().now();
         let mut state = self.context.session.state();
         let row = state.actions.entry(id).or_insert_with(|| ActionRow {

@@ -179,7 +179,7 @@ mod tests {
     use crate::store::record::EventRow;
 
     fn record(run: u128, kind: Kind, seq: i32, events: usize) -> Record {
-        let event = |n: usize| EventRow { kind: "e", severity: Severity::Info, data: document::raw(&[seq, n as i32]) };
+        let event = |n: usize| EventRow { kind: "e", severity: Severity::Info, data: document::raw(&(seq, n)) };
         Record {
             run: RunId(Uuid::from_u128(run)),
             client: Arc::from("c"),

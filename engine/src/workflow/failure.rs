@@ -16,20 +16,20 @@ pub struct Failure {
     pub code: String,
     /// A sentence for people: what happened and what to try.
     pub message: String,
-    /// What a program may want to know more; `null` when nothing.
+    /// What a program may want to know more; `null` when nothing. Boxed, so that results stay small.
     #[serde(default)]
-    pub details: Value,
+    pub details: Box<Value>,
 }
 
 impl Failure {
     /// A failure with a code for programs and a sentence for people.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), details: Value::Null }
+        Self { code: code.into(), message: message.into(), details: Box::default() }
     }
 
     /// Adds details for programs.
     pub fn with_details(mut self, details: Value) -> Self {
-        self.details = details;
+        self.details = Box::new(details);
         self
     }
 }

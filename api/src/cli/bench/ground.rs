@@ -28,14 +28,13 @@ impl Ground {
     /// Opens an engine on the database of `DATABASE_URL`, or on a private one.
     pub(super) async fn prepare(slots: usize) -> Result<Self, Trouble> {
         let config = Config::load(&[Role::Tool], &Sources::of_process([]))?;
-        let (url, private) = match &config.database_url {
-            Some(url) => (url.expose().to_owned(), None),
-            None => {
-                let folder = std::env::temp_dir().join(format!("fermata-bench-{}", std::process::id()));
-                remark(format_args!("bench: DATABASE_URL is not set; a private Postgres in {}", folder.display()));
-                let server = PrivatePostgres::start(PostgresOptions::new(&folder)).await?;
-                (server.database_url(), Some((server, folder)))
-            }
+        let (url, private) = if let Some(url) = &config.database_url {
+            (url.expose().to_owned(), None)
+        } else {
+            let folder = std::env::temp_dir().join(format!("fermata-bench-{}", std::process::id()));
+            remark(format_args!("bench: DATABASE_URL is not set; a private Postgres in {}", folder.display()));
+            let server = PrivatePostgres::start(PostgresOptions::new(&folder)).await?;
+            (server.database_url(), Some((server, folder)))
         };
         fermata_engine::store::migrate(&url).await?;
         let registry = Registry::new().with(BenchSteps);
@@ -55,7 +54,7 @@ impl Ground {
             "fermata": env!("CARGO_PKG_VERSION"),
             "postgres": postgres,
             "private_postgres": self.private.is_some(),
-            "cpus": std::thread::available_parallelism().map(usize::from).unwrap_or(1),
+            "cpus": std::thread::available_parallelism().map_or(1, usize::from),
             "writer_connections": self.writer_connections,
             "warm_up_runs": warm_up,
         })

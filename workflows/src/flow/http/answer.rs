@@ -1,5 +1,4 @@
 //! What an answer means: for a step that reads, for a look, and for the one call of an effect.
-#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 use std::time::Duration;
 

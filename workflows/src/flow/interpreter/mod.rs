@@ -2,7 +2,6 @@
 //!
 //! Everything that is decided between steps comes from the document, the inputs and recorded
 //! results, so that a replay decides the same. Owns no retry and no waiting of its own.
-#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 mod acts;
 mod effect;

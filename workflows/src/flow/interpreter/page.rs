@@ -1,6 +1,5 @@
 //! The one page of a run in this process: opened when it is first needed, brought back to where
 //! it should stand after a crash, given up when it is broken.
-#![expect(clippy::result_large_err, reason = "the engine's error of a step is large, and made once per failed attempt")]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

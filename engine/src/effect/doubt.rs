@@ -1,0 +1,114 @@
+//! When nobody can tell whether an effect happened: saying so, looking on, and a person's word.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::perform::{Performance, Stage};
+use super::record::{audit, move_parts};
+use super::{ActionRow, ActionState, Sighting};
+use crate::wait::{GateKind, GateRequest, Reason, Wait};
+use crate::workflow::Failure;
+use crate::workflow::session::Parts;
+
+/// How long after its first look an action in `unknown` is looked at again; then only a
+/// person can settle it.
+const UNKNOWN_LOOKS: [Duration; 5] = [
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+];
+impl Performance<'_> {
+    /// Says so (I3): nobody can tell from here, and a person is asked.
+    pub(super) async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
+        let detail = json!({"error": failure});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
+        self.context.session.write(parts).await;
+        let now = self.context.clock().now();
+        self.remember(action.id, ActionState::Unknown, |row| {
+            row.looks = 0;
+            row.updated_at = now;
+        });
+        Stage::Again
+    }
+
+    /// Waits for a person, and goes on looking on a schedule of its own.
+    pub(super) async fn unknown(&self, action: ActionRow) -> Stage {
+        let gate = self.context.session.state().mailbox.gate(&self.gate_key()).cloned();
+        let Some(gate) = gate else {
+            self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
+            return Stage::Again;
+        };
+        if let Some(decision) = gate.decision() {
+            return self.decided(&action, decision.approved, &decision.actor, decision.outputs).await;
+        }
+        let pause = UNKNOWN_LOOKS.get(usize::from(action.looks)).copied();
+        let due = pause.and_then(|pause| TimeDelta::from_std(pause).ok()).map(|pause| action.updated_at + pause);
+        if due.is_none_or(|due| self.context.clock().now() < due) {
+            self.context.session.wait(Wait { reason: Reason::Takeover, due }).await;
+            return Stage::Again;
+        }
+        let active = self.context.session.active();
+        if let Ok(Sighting::Present(receipt)) = self.effect.look(&self.look(Some(&action))).await {
+            return self.confirm(&action, receipt, 1).await;
+        }
+        self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
+        let now = self.context.clock().now();
+        self.remember(action.id, ActionState::Unknown, |row| {
+            row.looks += 1;
+            row.updated_at = now;
+        });
+        drop(active);
+        Stage::Again
+    }
+
+    /// A person's word: it happened (approved), it did not (rejected), or it may be repeated.
+    async fn decided(&self, action: &ActionRow, happened: bool, actor: &str, outputs: Value) -> Stage {
+        self.context.session.state().mailbox.forget_gate(&self.gate_key());
+        let closed = ActionState::PostcheckComplete;
+        if happened {
+            let receipt = if outputs.is_null() { json!({"confirmed_by": actor}) } else { outputs };
+            let detail = json!({"effect": true, "receipt": receipt});
+            let parts = move_parts(self.context, &self.identity, action.id, closed, &detail);
+            self.remember(action.id, closed, |row| row.receipt = Some(receipt.clone()));
+            self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+            return Stage::Done(receipt);
+        }
+        let repeat = outputs.get("repeat").and_then(Value::as_bool) == Some(true);
+        let mut parts = move_parts(self.context, &self.identity, action.id, closed, &json!({"effect": false}));
+        if repeat {
+            parts = parts.rare(json!({"op": "allow_repeat", "action_id": action.id}));
+            parts.audits.push(audit(
+                self.context,
+                action.id,
+                actor,
+                "repeat_allowed",
+                &json!({"action_id": action.id}),
+            ));
+        }
+        self.remember(action.id, closed, |row| row.effect = Some(false));
+        let failure = Failure::new("effect_denied", format!("{actor} says that it did not happen"));
+        Stage::Failed { failure, retry: repeat, after: None, parts }
+    }
+
+    pub(super) fn gate_key(&self) -> String {
+        format!("{}@unknown", self.begun.key)
+    }
+
+    fn question(&self, action: &ActionRow) -> GateRequest {
+        let spec = self.spec();
+        GateRequest {
+            kind: GateKind::Takeover,
+            reason: "outcome_unknown".into(),
+            shown: json!({
+                "action_id": action.id, "action_type": spec.action_type, "platform": spec.platform,
+                "account_id": spec.account_id, "payload": spec.payload, "dedupe": spec.dedupe,
+                "question": "Did this happen? approve: yes; reject: no; reject with outputs {\"repeat\": true}: no, do it again",
+            }),
+            expires_in: None,
+        }
+    }
+}
