@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod graphql;
 pub mod openapi;
 pub mod postgres;
 pub mod process;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
-use crate::app::{AppOptions, AppState, app};
+use crate::app::{AppOptions, AppState, app_with};
 use crate::config::{Config, HostPattern, Role};
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
@@ -125,7 +125,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let state = state(config, &engine, recorder);
     for bound in [control, telemetry].into_iter().flatten() {
-        bound.serve(app(state.clone()), &stopping, &mut tasks);
+        bound.serve(app_with(state.clone(), crate::graphql::mounts()), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();
