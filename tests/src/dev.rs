@@ -175,6 +175,15 @@ impl Dev {
             .expect("the holder is a node of this group")
     }
 
+    /// The processes that carry runs now.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn workers(&self) -> Vec<i32> {
+        let mut database = sqlx::PgConnection::connect(&self.ready.database_url).await.expect("the database answers");
+        sqlx::query_scalar("select pid from fermata.node").fetch_all(&mut database).await.expect("nodes can be listed")
+    }
+
     /// Sends a signal to a process, as the operating system would.
     ///
     /// # Panics

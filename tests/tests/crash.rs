@@ -89,6 +89,10 @@ async fn the_browser_lane_ends_as_the_contract_says() {
     let run = killed_after_the_call(&dev, "demo.publish", browser("after", "inconclusive"), 0).await;
     ends(&dev, &run, "after").await;
 
+    let run = killed_before_the_call_applied(&dev, "demo.publish", browser("conclusive", "conclusive")).await;
+    dev.mode(json!({})).await;
+    ends(&dev, &run, "conclusive").await;
+
     let run = killed_before_the_call_applied(&dev, "demo.publish", browser("inconclusive", "inconclusive")).await;
     dev.mode(json!({})).await;
     is_unknown(&dev, &run, "inconclusive", 0).await;
@@ -115,5 +119,22 @@ async fn a_worker_that_is_stopped_past_its_lease_and_woken_changes_nothing() {
     let after = dev.get(&format!("/v1/commands/{command}/events?limit=200")).await;
     assert_eq!(before["items"], after["items"]);
     assert_eq!(dev.applied("frozen").await, 1);
+    assert_eq!(dev.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_accepted_or_that_waits_outlives_every_worker() {
+    let mut dev = Dev::start().await;
+    let waiting = dev.flow("bench.steps", json!({"steps": 3, "wait_signal": true})).await;
+    dev.reaches(&waiting, &["WAITING"]).await;
+    for worker in dev.workers().await {
+        Dev::signal(worker, "KILL");
+    }
+    let accepted = dev.flow("demo.http_publish", api("accepted", true, "inconclusive")).await;
+    ends(&dev, &accepted, "accepted").await;
+    let (status, _) = dev.post(&format!("/v1/commands/{waiting}/signals/go"), &json!({"payload": {}})).await;
+    assert!(status < 300, "{status}");
+    let ended = dev.reaches(&waiting, &["SUCCEEDED", "FAILED"]).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
     assert_eq!(dev.stop().await, Some(0));
 }

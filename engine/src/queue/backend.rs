@@ -42,7 +42,13 @@ impl Backend for RunBackend {
         cx: &mut Context<'_>,
         worker: &WorkerContext,
     ) -> Poll<Option<Result<Task<Delivery>, Infallible>>> {
-        self.deliveries.poll_recv(cx).map(|delivery| delivery.map(|delivery| Ok(task(delivery, worker.name()))))
+        self.deliveries.poll_recv(cx).map(|delivery| {
+            if delivery.is_none() {
+                // apalis ends a worker only when it is told to, also once its backend has ended.
+                drop(worker.stop());
+            }
+            delivery.map(|delivery| Ok(task(delivery, worker.name())))
+        })
     }
 
     /// Nothing to flush: the writer has committed before a delivery ends.
