@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use fermata_workflows::browser::TALKATIVE_LOG_TARGET;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -65,7 +66,8 @@ pub enum LogError {
 
 /// Starts logging to stderr for the whole process; panics become lines too. A line is one write; a failed write is dropped.
 pub fn init_logs(format: LogFormat, filter: &str, origin: LogOrigin) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(filter).map_err(LogError::Filter)?;
+    let quiet = format!("{TALKATIVE_LOG_TARGET}=info").parse().map_err(LogError::Filter)?;
+    let filter = EnvFilter::builder().parse(filter).map_err(LogError::Filter)?.add_directive(quiet);
     let lines = LogLines::new(format, origin, wall_time, |line: &str| {
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     });

@@ -109,6 +109,9 @@ impl Engine {
     pub fn check(&self, by: &Principal, submission: &Submission) -> Result<(), SubmitError> {
         by.require(Scope::CommandsWrite)?;
         by.may_submit(&submission.kind)?;
+        if submission.payload.get("flow").is_some() {
+            by.require(Scope::FlowsInline)?;
+        }
         if !by.may_act_for(&submission.client_id) {
             return Err(SubmitError::invalid("/client_id", "this token is for another client"));
         }
@@ -127,9 +130,6 @@ impl Engine {
     /// Accepts a command; once this returns it survives any crash (I1).
     pub async fn submit(&self, by: &Principal, submission: Submission) -> Result<Receipt, SubmitError> {
         self.check(by, &submission)?;
-        if submission.payload.get("flow").is_some() {
-            by.require(Scope::FlowsInline)?;
-        }
         let acceptance = self.acceptance(by, submission);
         let command_id = acceptance.run;
         let receipt = |command_id, replayed| Receipt { command_id, status: "QUEUED", replayed };

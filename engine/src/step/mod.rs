@@ -1,7 +1,7 @@
 //! Steps: named units whose results are checkpoints, and the law of their replay.
 //!
 //! Owns keys, kinds and the match between what the code calls and what is recorded. Pure: no
-//! database, no clock. Read [`Replay`].
+//! database, no clock. Read `Replay`.
 
 mod replay;
 

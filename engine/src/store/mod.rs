@@ -1,7 +1,7 @@
 //! SQL's one address. One file per table or per path; the rest of the engine speaks in records.
 //!
 //! Owns connections, roles, batches and rows. Does not decide anything: what a record means is
-//! decided in `run/`, `step/`, `effect/`. Read [`record::Record`] and [`writer::Writer`] first.
+//! decided in `run/`, `step/`, `effect/`. Read `record::Record` and `writer::Writer` first.
 
 pub(crate) mod access;
 pub(crate) mod batch;

@@ -24,3 +24,6 @@ pub use error::{BrowserError, FailureClass};
 pub use lane::{BrowserLane, BrowserOptions};
 pub use page::Page;
 pub use target::{Condition, DataAttribute, Read, Target, Tier};
+
+/// A log target that says at debug what is typed into pages: no filter may let it (I12).
+pub const TALKATIVE_LOG_TARGET: &str = "thirtyfour";
