@@ -39,6 +39,10 @@ export FERMATA_TEST_DATABASE_URL
 outcome=0
 if "$cargo" nextest --version >/dev/null 2>&1; then
   "$cargo" nextest run --release "${@:---workspace}" || outcome=$?
+  # nextest leaves doc tests out, and that no permit can be forged is one.
+  if (($# == 0)); then
+    "$cargo" test --release --doc -p fermata-engine || outcome=$?
+  fi
 else
   "$cargo" test --release "${@:---workspace}" || outcome=$?
 fi

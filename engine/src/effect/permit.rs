@@ -8,9 +8,17 @@ use crate::id::{ActionId, RunId};
 
 /// Permission for exactly one call, valid until its deadline and only for the lease that got it.
 ///
+/// Whoever is given one can use it:
+/// ```
+/// fn call(permit: fermata_engine::effect::EffectPermit) -> String {
+///     permit.fence()
+/// }
+/// ```
+/// and nobody outside of the guard can make one (style, habit 9):
 /// ```compile_fail
-/// // There is no constructor outside of the guard (style, habit 9).
-/// let forged = fermata_engine::effect::EffectPermit { action_id: todo!() };
+/// fn forge(action_id: fermata_engine::id::ActionId) -> fermata_engine::effect::EffectPermit {
+///     fermata_engine::effect::EffectPermit { action_id }
+/// }
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
