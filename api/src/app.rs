@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use fermata_engine::engine::Engine;
 use fermata_engine::read::Dependency;
 use futures::future::BoxFuture;
@@ -17,6 +18,10 @@ use serde_json::Value;
 use crate::auth::authenticate;
 use crate::error::{Kind, Problem};
 use crate::rest::{self, layer};
+use crate::stream::{self, Streams};
+
+/// Streams of one process unless the configuration says otherwise.
+const MAX_STREAMS: usize = 10_000;
 
 /// Renders the metrics page.
 pub type RenderMetrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
@@ -38,6 +43,8 @@ pub struct AppState {
     pub metrics: RenderMetrics,
     /// Further dependencies for `/ready`.
     pub dependencies: AskDependencies,
+    /// The streams of this process.
+    pub streams: Streams,
 }
 
 impl fmt::Debug for AppState {
@@ -56,6 +63,7 @@ impl AppState {
             flow_schema: Arc::new(Value::Bool(true)),
             metrics: Arc::new(|| Box::pin(async { String::new() })),
             dependencies: Arc::new(|| Box::pin(async { Vec::new() })),
+            streams: Streams::new(MAX_STREAMS),
         }
     }
 }
@@ -109,11 +117,30 @@ pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
     if state.options.probes_require_auth {
         probes = probes.route_layer(guard.clone());
     }
-    probes
+    let routes = probes
         .merge(protected.merge(mounts.protected).route_layer(guard))
         .merge(rest::docs::pages())
         .merge(mounts.open)
-        .fallback(async || Problem::new(Kind::NotFound, "no such route; /openapi.json lists them"))
+        .route("/v1/stream", get(stream::open))
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; /openapi.json lists them"));
+    wrapped(routes, state)
+}
+
+/// What the telemetry port serves: the stream, and the probes.
+pub fn telemetry(state: AppState) -> Router {
+    let guard = from_fn_with_state(state.clone(), authenticate);
+    let (mut probes, _) = rest::probes().split_for_parts();
+    if state.options.probes_require_auth {
+        probes = probes.route_layer(guard);
+    }
+    let routes = probes
+        .route("/v1/stream", get(stream::open))
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; the stream is /v1/stream"));
+    wrapped(routes, state)
+}
+
+fn wrapped(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .layer(from_fn_with_state(state.clone(), layer::bound))
         .layer(from_fn(layer::secure))
         .layer(from_fn_with_state(state.clone(), layer::observe))
