@@ -1,8 +1,8 @@
 //! The command line: words in, one exit code out.
 //!
 //! Owns what can be typed and how it is answered. Decides nothing: each command calls the API
-//! ([`api`]), the engine, or [`process`](crate::process). One file per noun; to add a command, add
-//! its file, a variant of [`Command`] and a line in `run`.
+//! (`api`), the engine, or [`process`](crate::process). One file per noun; to add a command, add
+//! its file, a variant of `Command` and a line in `run`.
 
 mod api;
 mod bench;
