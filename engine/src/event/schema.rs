@@ -5,18 +5,13 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use super::{data, name};
+use crate::document::SCHEMA_BASE;
 use crate::effect::ActionState;
 use crate::read::EventView;
 
-/// What the identities of all published schemas begin with.
-///
-/// An identity is the same in every installation, so that a schema read in one is the schema of the
-/// other; where to read it here is another matter (`/v1/schemas`).
-pub const BASE: &str = "https://fermata.dev/schemas";
-
 /// The identity of the envelope.
 pub fn envelope_id() -> String {
-    format!("{BASE}/event/1")
+    format!("{SCHEMA_BASE}/event/1")
 }
 
 /// A type of event.
@@ -61,7 +56,7 @@ const fn event(name: &'static str, data: fn() -> Value) -> EventType {
 impl EventType {
     /// The identity of the schema of `data`, as `dataschema` says it.
     pub fn id(&self) -> String {
-        format!("{BASE}/event/{}/{}", self.name, self.version)
+        format!("{SCHEMA_BASE}/event/{}/{}", self.name, self.version)
     }
 
     /// The schema of `data`.
