@@ -12,6 +12,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use fermata_engine::engine::Engine;
 use fermata_engine::read::Dependency;
+use fermata_workflows::Catalog;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -39,6 +40,8 @@ pub struct AppState {
     pub config_report: Arc<Value>,
     /// The schema of flow documents.
     pub flow_schema: Arc<Value>,
+    /// The workflows of this installation.
+    pub catalog: Arc<Catalog>,
     /// Renders `/metrics`.
     pub metrics: RenderMetrics,
     /// Further dependencies for `/ready`.
@@ -54,9 +57,11 @@ impl fmt::Debug for AppState {
 }
 
 impl AppState {
-    /// A state with an empty configuration report, metrics page and list of further dependencies.
+    /// A state without flows, with an empty configuration report, metrics page and list of further
+    /// dependencies.
     pub fn new(engine: Engine, options: AppOptions) -> Self {
         Self {
+            catalog: Arc::new(Catalog::default().with_code(engine.registry())),
             engine,
             options,
             config_report: Arc::new(Value::Null),

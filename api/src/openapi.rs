@@ -23,7 +23,8 @@ use crate::rest::{self, wire};
         (name = "gates", description = "Waits for a person's decision."),
         (name = "events", description = "Immutable facts, in the order in which they became durable."),
         (name = "artifacts", description = "Files kept for commands."),
-        (name = "schemas", description = "What commands and flows look like."),
+        (name = "workflows", description = "What this installation can do."),
+        (name = "schemas", description = "What commands, events and flows look like."),
         (name = "tokens", description = "Access."),
         (name = "process", description = "This process."),
     )

@@ -7,9 +7,11 @@
 
 pub mod bench;
 pub mod browser;
+mod catalog;
 pub mod flow;
 mod installation;
 mod packs;
 
+pub use catalog::{Catalog, CatalogEntry, CatalogStep, WorkflowKind};
 pub use installation::{Installation, registry};
 pub use packs::packs;

@@ -1,8 +1,8 @@
 //! The command line: words in, one exit code out.
 //!
 //! Owns what can be typed and how it is answered. Decides nothing: each command calls the API
-//! ([`api`]), the engine, or [`process`](crate::process). One file per noun; to add a command, add
-//! its file, a variant of [`Command`] and a line in `run`.
+//! (`api`), the engine, or [`process`](crate::process). One file per noun; to add a command, add
+//! its file, a variant of `Command` and a line in `run`.
 
 mod api;
 mod bench;
@@ -18,6 +18,7 @@ mod serve;
 mod submit;
 mod token;
 mod watch;
+mod workflows;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     Submit(submit::SubmitArgs),
     /// Follow a command until it ends.
     Watch(watch::WatchArgs),
+    /// List and show what this installation can do.
+    #[command(subcommand)]
+    Workflows(workflows::WorkflowsCommand),
     /// List, show, cancel and resume commands.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -139,6 +143,7 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Token(command) => interruptible(token::run(command, out)).await,
         Command::Submit(args) => interruptible(submit::run(args, out)).await,
         Command::Watch(args) => interruptible(watch::run(args, out)).await,
+        Command::Workflows(command) => interruptible(workflows::run(command, out)).await,
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.

@@ -10,7 +10,7 @@ use fermata_engine::artifact::Artifacts;
 use fermata_engine::clock::Clock;
 use fermata_engine::{Engine, EngineOptions, NodeOptions};
 use fermata_workflows::browser::{BrowserLane, BrowserOptions};
-use fermata_workflows::{Installation, registry};
+use fermata_workflows::{Catalog, Installation, registry};
 use nix::unistd::geteuid;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -104,7 +104,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         None
     };
     let endpoint = configured.or_else(|| supervisor.as_ref().map(Supervisor::endpoint));
-    let engine = open(config, options, &clock, endpoint).await?;
+    let (engine, catalog) = open(config, options, &clock, endpoint).await?;
     if has(Role::Worker) {
         let role = role_names(config);
         engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
@@ -126,7 +126,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         ..Ready::default()
     };
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let state = state(config, &engine, recorder);
+    let state = state(config, &engine, catalog, recorder);
     for bound in [control, telemetry].into_iter().flatten() {
         bound.serve(app_with(state.clone(), crate::graphql::mounts()), &stopping, &mut tasks);
     }
@@ -169,13 +169,15 @@ async fn open(
     options: &ServeOptions,
     clock: &Clock,
     endpoint: Option<String>,
-) -> Result<Engine, Trouble> {
+) -> Result<(Engine, Catalog), Trouble> {
     let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
     let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
     installation.sites.clone_from(&options.sites);
     installation.allow_hosts = config.allow_private_hosts.iter().map(HostPattern::to_string).collect();
     installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
+    let flows = Catalog::of_flows(&installation.flows);
     let registry = registry(installation).map_err(|error| unfit(&error))?;
+    let catalog = flows.with_code(&registry);
     let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
     let mut wanted = EngineOptions::new(url, Artifacts::new(&config.artifacts_dir), registry);
     // A process that only keeps browsers needs the database for its clock alone.
@@ -185,10 +187,10 @@ async fn open(
     wanted.allow_unsafe_durability = config.allow_unsafe_durability;
     wanted.call_skew = config.call_skew;
     wanted.clock = clock.clone();
-    Ok(Engine::open(wanted).await?)
+    Ok((Engine::open(wanted).await?, catalog))
 }
 
-fn state(config: &Config, engine: &Engine, recorder: PrometheusHandle) -> AppState {
+fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: PrometheusHandle) -> AppState {
     let options = AppOptions {
         max_body_bytes: config.max_body_bytes,
         request_timeout: config.request_timeout,
@@ -198,6 +200,7 @@ fn state(config: &Config, engine: &Engine, recorder: PrometheusHandle) -> AppSta
     let mut state = AppState::new(engine.clone(), options);
     state.config_report = Arc::new(serde_json::to_value(&config.report).unwrap_or_default());
     state.flow_schema = Arc::new(fermata_workflows::flow::schema());
+    state.catalog = Arc::new(catalog);
     state.metrics = Arc::new(move || {
         let page = render_metrics(&recorder);
         Box::pin(async move { page })

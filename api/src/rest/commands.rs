@@ -36,18 +36,23 @@ pub(crate) struct CommandRequest {
     /// What the type asks for; `/v1/schemas/command/{type}` describes it.
     pub payload: Map<String, Value>,
     /// For which client; may be left out by a token of one client.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub client_id: Option<String>,
     /// The platform that it is about.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub platform: Option<String>,
     /// The account that it acts for.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub account_id: Option<String>,
     /// The browser session that it uses.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub session_id: Option<String>,
     /// The same key and content is the same command: 1 to 255 visible ASCII characters. May be
     /// sent as the header `Idempotency-Key` instead.
     #[schemars(regex(pattern = r"^[\x21-\x7E]{1,255}$"))]
     pub idempotency_key: Option<String>,
     /// Ties commands together for the client.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub correlation_id: Option<String>,
     /// 0 to 9, higher first; 5 when left out.
     #[schemars(range(min = 0, max = 9))]

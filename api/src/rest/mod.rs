@@ -20,6 +20,7 @@ mod schemas;
 mod steps;
 mod tokens;
 pub(crate) mod wire;
+mod workflows;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -55,7 +56,13 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(artifacts::content))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::flow))
+        .routes(routes!(schemas::command_envelope))
         .routes(routes!(schemas::command))
+        .routes(routes!(schemas::event_envelope))
+        .routes(routes!(schemas::event))
+        .routes(routes!(workflows::list))
+        .routes(routes!(workflows::read))
+        .routes(routes!(workflows::inputs))
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::rotate))

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{commands, control, gates, probes, schemas, tokens};
+use super::{commands, control, gates, probes, schemas, tokens, workflows};
 use crate::error;
 
 macro_rules! wire {
@@ -70,4 +70,6 @@ wire! {
     TokenCreated: tokens::TokenCreated,
     TokenList: Paged<access::TokenView>,
     TokenRequest: tokens::TokenRequest,
+    Workflow: workflows::WorkflowView,
+    WorkflowList: workflows::WorkflowList,
 }

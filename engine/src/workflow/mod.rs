@@ -17,7 +17,7 @@ pub use branch::{Branch, ChildHandle};
 pub use context::Context;
 pub(crate) use context::gate_parts;
 pub(crate) use definition::DynWorkflow;
-pub use definition::Workflow;
+pub use definition::{About, Workflow};
 pub use failure::{Failure, StepError};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
