@@ -9,7 +9,7 @@ pub use cursor::{Cursor, CursorError};
 use serde::{Deserialize, Serialize};
 
 /// How much an event matters to who follows the stream (G-037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For those who look closely.

@@ -50,6 +50,13 @@ pub struct Paged<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Default for Paged<T> {
+    /// A list without items.
+    fn default() -> Self {
+        Self { items: Vec::new(), next_cursor: None }
+    }
+}
+
 impl Default for Page {
     fn default() -> Self {
         Self { limit: DEFAULT_LIMIT, after: None }
