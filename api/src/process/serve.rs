@@ -109,14 +109,17 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         let role = role_names(config);
         engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
     }
+    let role = role_names(config);
+    let name = options.node.clone().unwrap_or_else(|| role.clone());
     let ready = Ready {
         control: control.as_ref().map(|bound| bound.url("http")),
         telemetry: telemetry.as_ref().map(|bound| bound.url("ws")),
         webdriver: supervisor.as_ref().map(Supervisor::endpoint),
         pid: std::process::id(),
         nodes: vec![ReadyNode {
-            node: options.node.clone().unwrap_or_else(|| role_names(config)),
-            role: role_names(config),
+            node: engine.node().map_or_else(|| name.clone(), |id| id.to_string()),
+            name,
+            role,
             pid: std::process::id(),
             probes: probes.as_ref().map(|bound| bound.url("http")),
         }],

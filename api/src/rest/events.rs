@@ -80,7 +80,7 @@ async fn found(
     let _: Page = page(query.limit, None)?;
     let after = query.after.as_deref().map(str::parse::<Cursor>).transpose()?;
     let min_severity = query.min_severity.as_deref().map(severity).transpose()?;
-    let filter = EventFilter { run, types: words(query.r#type.as_deref()), min_severity };
+    let filter = EventFilter { run, types: words(query.r#type.as_deref()), min_severity, ..EventFilter::default() };
     let events = app.engine.events(by, &filter, after, query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let link = events.next_cursor.map(|cursor| next_link(uri, &cursor.to_string()));
     Ok(answered(link, Json(events)))

@@ -4,9 +4,13 @@
 //! each transaction; nothing here invents one.
 
 mod cursor;
+mod follower;
+pub(crate) mod tail;
 
 pub use cursor::{Cursor, CursorError};
+pub use follower::{FollowEnd, Followed, Follower, Start};
 use serde::{Deserialize, Serialize};
+pub use tail::RING_EVENTS;
 
 /// How much an event matters to who follows the stream (G-037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]

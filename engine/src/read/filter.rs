@@ -91,6 +91,12 @@ pub struct EventFilter {
     pub types: Vec<String>,
     /// At least this severe.
     pub min_severity: Option<Severity>,
+    /// Of this client; of use to principals of every client.
+    pub client_id: Option<String>,
+    /// About commands for this account.
+    pub account_id: Option<String>,
+    /// About commands of this session.
+    pub session_id: Option<String>,
 }
 
 impl CommandFilter {

@@ -135,7 +135,7 @@ impl Engine {
         let window = if filter.run.is_some() { i64::MAX } else { EVENT_WINDOW };
         let until = after.position.saturating_add(window).min(head.position);
         let limit = limit.clamp(1, MAX_LIMIT);
-        let rows = self.store().events(&by.client_id, filter, (after.position, until), limit).await?;
+        let rows = self.store().events(&by.client_id, filter, (after, until), limit).await?;
         let items = rows.ok_or(ReadError::NotFound("command"))?;
         let full = u32::try_from(items.len()).is_ok_and(|count| count >= limit);
         let next_cursor = match items.last() {

@@ -48,8 +48,8 @@ async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
             continue;
         }
         tour.tick(format!("demo.publish was accepted as {} in {} (reference {})", killed.id, ms(took), killed.key));
-        let (node, pid) = (&killed.worker.node, killed.worker.pid);
-        tour.tick(format!("{node} drove a real browser, clicked Publish, and was killed with SIGKILL (pid {pid})"));
+        let (name, pid) = (&killed.worker.name, killed.worker.pid);
+        tour.tick(format!("{name} drove a real browser, clicked Publish, and was killed with SIGKILL (pid {pid})"));
         let found = tour.ledger(&killed.key).await?;
         tour.check(found.len() == 1, "the post is on the demo site: the click had happened", &json!(found))?;
         tour.tick("Fermata knows only that it was attempted: the action has no outcome");
@@ -76,7 +76,7 @@ async fn submit(tour: &Tour, key: &str) -> Result<(String, Duration), Trouble> {
 
 /// Waits for the post to appear on the site, and kills the worker that put it there.
 async fn kill_after_click(tour: &Tour, id: String, key: String) -> Result<Killed, Trouble> {
-    let worker = tour.until("exactly one worker carries the run", LOOK, async || tour.holder().await).await?;
+    let worker = tour.until("a worker carries the run", LOOK, async || tour.holder(&id).await).await?;
     let pid = i32::try_from(worker.pid).map(Pid::from_raw);
     let pid = pid.map_err(|error| Trouble::failed("the ready file names no process").why(error.to_string()))?;
     tour.until("the post appears on the demo site", FAST, async || {
@@ -88,7 +88,7 @@ async fn kill_after_click(tour: &Tour, id: String, key: String) -> Result<Killed
     })
     .await?;
     kill(pid, Signal::SIGKILL)
-        .map_err(|error| Trouble::failed(format!("{} cannot be killed", worker.node)).why(error.to_string()))?;
+        .map_err(|error| Trouble::failed(format!("{} cannot be killed", worker.name)).why(error.to_string()))?;
     let at = tour.clock.monotonic();
     let epoch = tour.command(&id).await?["epoch"].as_i64().unwrap_or_default();
     Ok(Killed { id, key, worker, at, epoch })
@@ -113,7 +113,7 @@ async fn take_over(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
         })
         .await?;
     let after = ms(tour.since(killed.at));
-    let successor = tour.holder().await?.map(|worker| format!(" by {} (pid {})", worker.node, worker.pid));
+    let successor = tour.holder(&killed.id).await?.map(|worker| format!(" by {} (pid {})", worker.name, worker.pid));
     let successor = successor.unwrap_or_default();
     tour.tick(format!(
         "taken over{successor} {after} after the kill, under lease epoch {taken} instead of {}",
@@ -170,10 +170,10 @@ async fn outcome(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
 async fn comes_back(tour: &mut Tour, killed: &ReadyNode) -> Result<(), Trouble> {
     let back = tour
         .until("the killed worker is started again", LOOK, async || {
-            Ok(tour.workers()?.into_iter().find(|worker| worker.node == killed.node && worker.pid != killed.pid))
+            Ok(tour.workers()?.into_iter().find(|worker| worker.name == killed.name && worker.pid != killed.pid))
         })
         .await?;
-    tour.tick(format!("{} is back with pid {}", back.node, back.pid));
+    tour.tick(format!("{} is back with pid {}", back.name, back.pid));
     Ok(())
 }
 

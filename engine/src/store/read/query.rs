@@ -139,18 +139,24 @@ pub(super) fn artifacts(client: &str, filter: &ArtifactFilter, page: Page) -> Qu
 }
 
 pub(super) fn events(client: &str, filter: &EventFilter, (after, until): (i64, i64), most: u32) -> Query {
-    let mut query =
-        Query::new("select position, at, client_id, run_id, type, severity, data from fermata.event where position > ");
-    query.push_bind(after).push(" and position <= ").push_bind(until);
-    equal(&mut query, "client_id", of_client(client));
-    any(&mut query, "type", &filter.types);
+    let mut query = Query::new(
+        "select e.position, e.at, e.client_id, e.run_id, e.type, e.severity, e.data,
+                r.account_id, r.session_id, r.correlation_id, r.trace_id
+         from fermata.event e left join fermata.run r on r.id = e.run_id where e.position > ",
+    );
+    query.push_bind(after).push(" and e.position <= ").push_bind(until);
+    equal(&mut query, "e.client_id", of_client(client));
+    equal(&mut query, "e.client_id", filter.client_id.as_deref());
+    equal(&mut query, "r.account_id", filter.account_id.as_deref());
+    equal(&mut query, "r.session_id", filter.session_id.as_deref());
+    any(&mut query, "e.type", &filter.types);
     if let Some(run) = filter.run {
-        query.push(" and run_id = ").push_bind(run.0);
+        query.push(" and e.run_id = ").push_bind(run.0);
     }
     if let Some(least) = filter.min_severity {
-        query.push(" and severity >= ").push_bind(least as i16);
+        query.push(" and e.severity >= ").push_bind(least as i16);
     }
-    query.push(" order by position limit ").push_bind(i64::from(most));
+    query.push(" order by e.position limit ").push_bind(i64::from(most));
     query
 }
 

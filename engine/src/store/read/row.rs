@@ -170,7 +170,8 @@ pub(super) fn artifact(row: &PgRow) -> Answer<ArtifactView> {
     })
 }
 
-pub(super) fn event(row: &PgRow) -> Answer<EventView> {
+/// An event of the stream's `epoch`.
+pub(in crate::store) fn event(row: &PgRow, epoch: u32) -> Answer<EventView> {
     let severity = match row.try_get::<i16, _>("severity")? {
         0 => Severity::Debug,
         1 => Severity::Info,
@@ -178,12 +179,16 @@ pub(super) fn event(row: &PgRow) -> Answer<EventView> {
         _ => Severity::Error,
     };
     Ok(EventView::from(EventFacts {
-        cursor: Cursor::at(row.try_get("position")?),
+        cursor: Cursor { epoch, position: row.try_get("position")? },
         at: row.try_get("at")?,
         client_id: row.try_get("client_id")?,
         run: row.try_get::<Option<Uuid>, _>("run_id")?.map(RunId),
         kind: row.try_get("type")?,
         severity,
         data: row.try_get("data")?,
+        account_id: row.try_get("account_id")?,
+        session_id: row.try_get("session_id")?,
+        correlation_id: row.try_get("correlation_id")?,
+        trace_id: row.try_get("trace_id")?,
     }))
 }
