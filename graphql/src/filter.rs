@@ -83,6 +83,12 @@ pub struct EventFilter {
     types: Option<Vec<String>>,
     /// At least this severe.
     min_severity: Option<Severity>,
+    /// Of this client; of use to tokens of every client.
+    client_id: Option<String>,
+    /// About commands for this account.
+    account_id: Option<String>,
+    /// About commands of this browser session.
+    session_id: Option<String>,
 }
 
 /// Which of a command's events.
@@ -158,6 +164,9 @@ impl EventFilter {
             run: asked.some_id("/filter/commandId", self.command_id.as_ref())?,
             types: self.types.unwrap_or_default(),
             min_severity: self.min_severity.map(Into::into),
+            client_id: self.client_id,
+            account_id: self.account_id,
+            session_id: self.session_id,
         })
     }
 }

@@ -21,6 +21,7 @@ use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
 use crate::config::{Config, HostPattern, Role};
+use crate::graphql::GraphqlOptions;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -127,8 +128,9 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
     };
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let state = state(config, &engine, recorder);
+    let graphql = GraphqlOptions { persisted_only: config.graphql_persisted_only, graphiql: config.graphiql };
     for bound in [control, telemetry].into_iter().flatten() {
-        bound.serve(app_with(state.clone(), crate::graphql::mounts()), &stopping, &mut tasks);
+        bound.serve(app_with(state.clone(), crate::graphql::mounts(graphql)), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();

@@ -27,8 +27,18 @@ pub struct Event {
     client_id: String,
     /// The command that it is about, as an id.
     subject: Option<ID>,
+    /// The account of its command.
+    account_id: Option<String>,
+    /// The browser session of its command.
+    session_id: Option<String>,
+    /// What its command was given to be found by.
+    correlation_id: Option<String>,
+    /// The trace that it belongs to (W3C Trace Context).
+    traceparent: Option<String>,
     /// What happened, by type.
     data: Value,
+    #[graphql(skip)]
+    run: Option<RunId>,
 }
 
 impl From<EventView> for Event {
@@ -40,7 +50,12 @@ impl From<EventView> for Event {
             time: view.time,
             severity: view.severity.into(),
             client_id: view.clientid,
-            subject: view.subject.map(ID),
+            subject: view.subject.map(|run| ID(run.to_string())),
+            account_id: view.accountid,
+            session_id: view.sessionid,
+            correlation_id: view.correlationid,
+            traceparent: view.traceparent,
+            run: view.subject,
             data: view.data,
         }
     }
@@ -50,7 +65,7 @@ impl From<EventView> for Event {
 impl Event {
     /// The command that it is about.
     async fn command(&self, context: &Context<'_>) -> Result<Option<Command>> {
-        match self.subject.as_ref().and_then(|subject| subject.parse::<RunId>().ok()) {
+        match self.run {
             Some(run) => Command::by_id(context, run).await,
             None => Ok(None),
         }

@@ -17,13 +17,14 @@ use crate::read::{
 
 type Query = QueryBuilder<Postgres>;
 type Each<T> = HashMap<Uuid, Vec<T>>;
-type ReadRow<T> = fn(&PgRow) -> Result<T, sqlx::Error>;
 
 const INTENT: &str = "select id, client_id, key, spec, current_action, repeat_allowed, created_at
     from fermata.intent where ";
 const AUDIT: &str = "select position, at, client_id, run_id, action_id, actor, phase, body
     from fermata.audit where true";
-const EVENT: &str = "select position, at, client_id, run_id, type, severity, data from fermata.event where ";
+const EVENT: &str = "select e.position, e.at, e.client_id, e.run_id, e.type, e.severity, e.data,
+    r.account_id, r.session_id, r.correlation_id, r.trace_id
+    from fermata.event e join fermata.run r on r.id = e.run_id where e.run_id = k.id and e.position > ";
 /// The newest attempt of each step, with what its first one tells.
 const STEP: &str = "select distinct on (generation, key) key, attempt, kind, input_hash, output, error, started_at,
     ended_at, epoch, generation, min(seq) over step as first_seq, min(started_at) over step as began_at
@@ -245,24 +246,24 @@ impl Store {
         (after, limit): (Cursor, u32),
     ) -> Result<Each<EventView>, StoreError> {
         let query = each(runs(of), "x.position", |inner| {
-            inner.push(EVENT).push("run_id = k.id and position > ").push_bind(after.position);
-            query::any(inner, "type", &filter.types);
+            inner.push(EVENT).push_bind(after.position);
+            query::any(inner, "e.type", &filter.types);
             if let Some(least) = filter.min_severity {
-                inner.push(" and severity >= ").push_bind(least as i16);
+                inner.push(" and e.severity >= ").push_bind(least as i16);
             }
-            inner.push(" order by position limit ").push_bind(i64::from(limit) + 1);
+            inner.push(" order by e.position limit ").push_bind(i64::from(limit) + 1);
         });
-        self.grouped(client, query, row::event).await
+        self.grouped(client, query, move |row| row::event(row, after.epoch)).await
     }
 
     async fn all<T: Send + 'static>(
         &self,
         client: &str,
         mut query: Query,
-        read: ReadRow<T>,
+        read: impl Fn(&PgRow) -> Result<T, sqlx::Error> + Send + 'static,
     ) -> Result<Vec<T>, StoreError> {
         self.snapshot(client, move |on| {
-            Box::pin(async move { query.build().fetch_all(on).await?.iter().map(read).collect() })
+            Box::pin(async move { query.build().fetch_all(on).await?.iter().map(&read).collect() })
         })
         .await
     }
@@ -271,7 +272,7 @@ impl Store {
         &self,
         client: &str,
         mut query: Query,
-        read: ReadRow<T>,
+        read: impl Fn(&PgRow) -> Result<T, sqlx::Error> + Send + 'static,
     ) -> Result<Each<T>, StoreError> {
         self.snapshot(client, move |on| {
             Box::pin(async move {
