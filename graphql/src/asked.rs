@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ErrorExtensionValues, ID, ServerError, Value as GraphValue};
 use fermata_engine::Engine;
 use fermata_engine::access::{Denied, Principal};
+use fermata_engine::event::FollowEnd;
 use fermata_engine::read::{Page, PageError, ReadError};
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
 use serde_json::{Map, Value};
@@ -35,6 +36,8 @@ pub enum Refusal {
     Control(ControlError),
     /// A decision.
     Decide(DecideError),
+    /// A follower of the stream, at its beginning or its end.
+    Follow(FollowEnd),
     /// The principal may not.
     Denied(Denied),
     /// An argument does not fit.
@@ -96,6 +99,12 @@ impl From<ControlError> for Refusal {
 impl From<DecideError> for Refusal {
     fn from(error: DecideError) -> Self {
         Self::Decide(error)
+    }
+}
+
+impl From<FollowEnd> for Refusal {
+    fn from(end: FollowEnd) -> Self {
+        Self::Follow(end)
     }
 }
 

@@ -17,23 +17,27 @@ pub mod page;
 pub mod persisted;
 mod query;
 pub mod scalar;
+mod subscription;
 pub mod word;
 
-use async_graphql::{EmptySubscription, Request, Response, Schema, ValidationMode};
+use async_graphql::{Request, Response, Schema, ValidationMode};
 use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 
 pub use asked::{Asked, Explain, Explained, Refusal};
 pub use mutation::Mutation;
 pub use query::Query;
+pub use subscription::Subscription;
 
 use limit::Limits;
 
 /// The schema, ready to execute.
-pub type FermataSchema = Schema<Query, Mutation, EmptySubscription>;
+pub type FermataSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema. Each request must carry an [`Asked`]: see [`execute`].
 pub fn schema() -> FermataSchema {
-    Schema::build(Query, Mutation, EmptySubscription)
+    Schema::build(Query, Mutation, Subscription)
         .validation_mode(ValidationMode::Strict)
         .override_output_type_description::<DateTime<Utc>>("A time, as RFC 3339 writes it, in UTC.")
         .extension(Limits)
@@ -47,6 +51,17 @@ pub async fn execute(schema: &FermataSchema, request: Request, asked: Asked) -> 
     let mut response = load::drive(schema.execute(request), work).await;
     limit::complete(&asked, &mut response);
     response
+}
+
+/// Executes any operation as a stream of answers: a subscription has many, the others one.
+pub fn execute_stream(schema: &FermataSchema, request: Request, asked: Asked) -> BoxStream<'static, Response> {
+    let (loaders, work) = load::loaders(asked.clone());
+    let request = request.data(loaders).data(asked.clone());
+    let answers = schema.execute_stream(request).map(move |mut response| {
+        limit::complete(&asked, &mut response);
+        response
+    });
+    load::drive_stream(answers.boxed(), work)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use fermata_engine::read::{
 };
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered, unfold};
 use futures::{FutureExt as _, StreamExt as _, select_biased};
 
 use crate::asked::Asked;
@@ -61,6 +61,23 @@ pub(crate) async fn drive<T>(execution: impl Future<Output = T>, queue: mpsc::Un
             () = under_way.select_next_some() => {}
         }
     }
+}
+
+/// Drives a stream of answers in the same way; it ends with the stream.
+pub(crate) fn drive_stream<T: Send + 'static>(
+    answers: BoxStream<'static, T>,
+    queue: mpsc::UnboundedReceiver<Task>,
+) -> BoxStream<'static, T> {
+    let state = (answers.fuse(), queue.fuse(), FuturesUnordered::new());
+    Box::pin(unfold(state, async |(mut answers, mut queue, mut under_way)| {
+        loop {
+            select_biased! {
+                answer = answers.next() => return answer.map(|answer| (answer, (answers, queue, under_way))),
+                task = queue.select_next_some() => under_way.push(task),
+                () = under_way.select_next_some() => {}
+            }
+        }
+    }))
 }
 
 /// A list that many things have.

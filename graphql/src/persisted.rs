@@ -66,7 +66,9 @@ impl Library {
                 // The words that clients of automatic persisted queries look for.
                 Limit::new("persisted_query_not_found", "PersistedQueryNotFound")
             }),
-            (None, None) => Err(Limit::new("graphql_request", "send the document as `query`, or its id as `documentId`")),
+            (None, None) => {
+                Err(Limit::new("graphql_request", "send the document as `query`, or its id as `documentId`"))
+            }
         }
     }
 }

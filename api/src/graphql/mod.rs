@@ -1,13 +1,15 @@
 //! GraphQL over HTTP: the schema of the `graphql` crate behind a token.
 //!
 //! Owns the way in (`request.rs`), the answer's media type and status (`response.rs`), the words
-//! for refusals (`refusal.rs`, the same as REST's) and the vendored GraphiQL (`graphiql.rs`).
+//! for refusals (`refusal.rs`, the same as REST's), subscriptions (`socket/`) and the vendored
+//! GraphiQL (`graphiql.rs`).
 //! Knows nothing of the schema; a request's principal goes along as data, and the engine decides.
 
 mod graphiql;
 mod refusal;
 mod request;
 mod response;
+mod socket;
 
 use std::sync::Arc;
 
@@ -44,12 +46,13 @@ struct Surface {
     library: Arc<Library>,
 }
 
-/// `GET` and `POST /graphql`, for a caller with a token, and GraphiQL where it is wanted.
+/// `GET` and `POST /graphql`, for a caller with a token; `/graphql/ws`; and GraphiQL where wanted.
 pub fn mounts(options: GraphqlOptions) -> Mounts {
     let library = Arc::new(Library::new(options.persisted_only));
     let surface = Surface { schema: fermata_graphql::schema(), library };
-    let protected = Router::new().route(PATH, get(answer).post(answer)).layer(Extension(surface));
-    let open = if options.graphiql { graphiql::pages() } else { Router::new() };
+    let protected = Router::new().route(PATH, get(answer).post(answer)).layer(Extension(surface.clone()));
+    let socket = socket::route(surface);
+    let open = if options.graphiql { socket.merge(graphiql::pages()) } else { socket };
     Mounts { protected, open }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use fermata_engine::Engine;
+use fermata_engine::event::FollowEnd;
 use fermata_graphql::{Explain, Explained, Refusal};
 use serde_json::Value;
 
@@ -40,9 +41,26 @@ fn problem(engine: &Engine, refusal: Refusal) -> Problem {
         Refusal::Submit { error, kind, payload } => commands::explain(engine, &kind, &payload, error),
         Refusal::Control(error) => error.into(),
         Refusal::Decide(error) => error.into(),
+        Refusal::Follow(end) => followed(end),
         Refusal::Denied(denied) => denied.into(),
         Refusal::Invalid { pointer, message } => Problem::invalid(pointer, message),
         Refusal::Limit(limit) => Problem::new(Kind::Validation, limit.message).with_code(limit.code),
+    }
+}
+
+/// Why a follower has ended, and where another one goes on.
+fn followed(end: FollowEnd) -> Problem {
+    let detail = end.to_string();
+    match end {
+        FollowEnd::Slow { resume } => {
+            Problem::new(Kind::RateLimited, detail).with_code("slow_reader").with("resume_cursor", resume.to_string())
+        }
+        FollowEnd::Stopped { resume } => {
+            Problem::new(Kind::NotReady, detail).with_code("stopping").with("resume_cursor", resume.to_string())
+        }
+        FollowEnd::Revoked(error) => error.into(),
+        FollowEnd::Cursor(error) => error.into(),
+        FollowEnd::Read(error) => error.into(),
     }
 }
 

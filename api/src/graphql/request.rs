@@ -203,7 +203,12 @@ mod tests {
         };
         assert_eq!(check("application/json"), Ok(()));
         assert_eq!(check("Application/JSON; charset=UTF-8"), Ok(()));
-        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json; charset=latin1"] {
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "application/json; charset=latin1",
+        ] {
             assert_eq!(check(bad), Err(Kind::MediaType), "{bad}");
         }
         assert!(check_form(&HeaderMap::new()).is_err());

@@ -179,12 +179,7 @@ impl Engine {
     }
 
     /// The audit trail, newest first.
-    pub async fn audit(
-        &self,
-        by: &Principal,
-        filter: &AuditFilter,
-        page: Page,
-    ) -> Result<Paged<AuditView>, ReadError> {
+    pub async fn audit(&self, by: &Principal, filter: &AuditFilter, page: Page) -> Result<Paged<AuditView>, ReadError> {
         by.require(Scope::AuditRead)?;
         let rows = self.store().audit(&by.client_id, filter, page).await?;
         Ok(page.cut(rows.ok_or(ReadError::NotFound("command"))?, AuditView::place))

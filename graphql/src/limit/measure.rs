@@ -178,8 +178,7 @@ mod tests {
     #[test]
     fn fragments_count_wherever_they_are_spread() {
         let twice = measure("{ a { ...F } b { ...F } } fragment F on X { c: d { e } }").unwrap();
-        let wanted =
-            Measure { fields: 6, root_fields: 2, aliases: 2, directives: 0, depth: 3, introspection_depth: 0 };
+        let wanted = Measure { fields: 6, root_fields: 2, aliases: 2, directives: 0, depth: 3, introspection_depth: 0 };
         assert_eq!(twice, wanted);
     }
 
@@ -211,7 +210,11 @@ mod tests {
         let about = measure("{ __schema { types { name } } a { b } }").unwrap();
         assert_eq!((about.depth, about.introspection_depth), (2, 3));
         assert!(about.asks_about_the_schema());
-        assert!(measure("{ ...F } fragment F on Query { ... { __type(name: \"X\") { name } } }").unwrap().asks_about_the_schema());
+        assert!(
+            measure("{ ...F } fragment F on Query { ... { __type(name: \"X\") { name } } }")
+                .unwrap()
+                .asks_about_the_schema()
+        );
         assert!(!measure("{ __typename a { __typename } }").unwrap().asks_about_the_schema());
     }
 

@@ -11,9 +11,7 @@ use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
-use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextRequest, NextValidation,
-};
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextValidation};
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{Name, PathSegment, Request, Response, ServerError, ServerResult, ValidationResult, Variables};
 use fermata_engine::access::Scope;
@@ -86,10 +84,6 @@ impl ExtensionFactory for Limits {
 
 #[async_trait::async_trait]
 impl Extension for Limits {
-    async fn request(&self, context: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
-        next.run(context).await
-    }
-
     async fn prepare_request(
         &self,
         context: &ExtensionContext<'_>,
@@ -147,7 +141,12 @@ fn variables(variables: &Variables) -> Result<(), Box<Refusal>> {
     let value = serde_json::to_value(variables).map_err(|error| unfit("/variables".into(), error.to_string()))?;
     let size = document::size(&value);
     if size > MAX_VARIABLES_BYTES {
-        let limit = Limit::exceeded("graphql_variables_too_large", "variables have this many bytes:", size, MAX_VARIABLES_BYTES);
+        let limit = Limit::exceeded(
+            "graphql_variables_too_large",
+            "variables have this many bytes:",
+            size,
+            MAX_VARIABLES_BYTES,
+        );
         return Err(Box::new(limit.into()));
     }
     document::check(&value).map_err(|error| match &error {

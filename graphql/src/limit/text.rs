@@ -47,9 +47,10 @@ fn nesting(document: &str) -> usize {
 /// What stands behind a text whose first quotation mark has been read.
 fn behind_text(rest: &[u8]) -> &[u8] {
     if let Some(block) = rest.strip_prefix(b"\"\"") {
-        let end = block.windows(3).enumerate().find(|(n, three)| {
-            *three == b"\"\"\"" && !(*n > 0 && block.get(n - 1) == Some(&b'\\'))
-        });
+        let end = block
+            .windows(3)
+            .enumerate()
+            .find(|(n, three)| *three == b"\"\"\"" && !(*n > 0 && block.get(n - 1) == Some(&b'\\')));
         return end.map_or(&[], |(n, _)| &block[n + 3..]);
     }
     let mut escaped = false;

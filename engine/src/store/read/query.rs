@@ -10,10 +10,12 @@ use crate::read::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, Gate
 
 type Query = QueryBuilder<Postgres>;
 
-pub(super) const COMMAND: &str = "select id, client_id, kind, workflow, platform, account_id, session_id, correlation_id,
+pub(super) const COMMAND: &str =
+    "select id, client_id, kind, workflow, platform, account_id, session_id, correlation_id,
     idempotency_key, priority, not_before, deadline, policy, input, trace_id, parent_id, submitted_by, created_at,
     status, wait_reason, due, epoch, seq, node, result, error, ended_at from fermata.command where ";
-pub(super) const ACTION: &str = "select id, intent_id, run_id, client_id, step_key, number, state, action_type, platform,
+pub(super) const ACTION: &str =
+    "select id, intent_id, run_id, client_id, step_key, number, state, action_type, platform,
     account_id, lane, idempotency_key, payload_hash, policy_hash, verdict, attempt_id, epoch, call_deadline, resends,
     looks, effect, receipt, error, level, created_at, updated_at from fermata.action where true";
 pub(super) const GATE: &str = "select to_jsonb(g) as gate_row from fermata.gate g where ";
