@@ -241,6 +241,13 @@ pub static GROUPS: &[Group] = &[
                 "Ask for a bearer token on /health, /ready and /metrics too.",
             )
             .default("false"),
+            Key::new(
+                "GRAPHQL_PERSISTED_ONLY",
+                Kind::Bool,
+                "Answer only the GraphQL documents that this program ships with; any other one is refused.",
+            )
+            .default("false"),
+            Key::new("GRAPHIQL", Kind::Bool, "Serve GraphiQL at /graphiql.").default("false").in_dev("true"),
         ],
     },
     Group {

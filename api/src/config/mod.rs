@@ -103,6 +103,10 @@ pub struct Config {
     pub request_timeout: Duration,
     /// `PROBES_REQUIRE_AUTH`.
     pub probes_require_auth: bool,
+    /// `GRAPHQL_PERSISTED_ONLY`.
+    pub graphql_persisted_only: bool,
+    /// `GRAPHIQL`.
+    pub graphiql: bool,
     /// `WORKER_SLOTS`.
     pub worker_slots: usize,
     /// `LEASE_SECS`.
@@ -156,6 +160,8 @@ impl Config {
             max_body_bytes: values.get("MAX_BODY_BYTES")?,
             request_timeout: values.get("REQUEST_TIMEOUT_SECS")?,
             probes_require_auth: values.get("PROBES_REQUIRE_AUTH")?,
+            graphql_persisted_only: values.get("GRAPHQL_PERSISTED_ONLY")?,
+            graphiql: values.get("GRAPHIQL")?,
             worker_slots: values.get("WORKER_SLOTS")?,
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,

@@ -21,6 +21,7 @@ use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
 use crate::config::{Config, HostPattern, Role};
+use crate::graphql::GraphqlOptions;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -126,9 +127,14 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         ..Ready::default()
     };
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let state = state(config, &engine, catalog, recorder);
-    for bound in [control, telemetry].into_iter().flatten() {
-        bound.serve(app_with(state.clone(), crate::graphql::mounts()), &stopping, &mut tasks);
+    let mut state = state(config, &engine, catalog, recorder);
+    state.streams.stopping = stopping.child_token();
+    let graphql = GraphqlOptions { persisted_only: config.graphql_persisted_only, graphiql: config.graphiql };
+    if let Some(bound) = control {
+        bound.serve(app_with(state.clone(), crate::graphql::mounts(graphql)), &stopping, &mut tasks);
+    }
+    if let Some(bound) = telemetry {
+        bound.serve(crate::app::telemetry(state.clone()), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();

@@ -6,6 +6,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use fermata_engine::Engine;
 use fermata_engine::access::{Denied, Principal};
 use fermata_engine::id::RunId;
 use fermata_engine::read::{CommandFilter, CommandView, Links};
@@ -153,7 +154,7 @@ pub(super) async fn submit(
     let dry_run = request.dry_run;
     let submission = submission(request, &by, &headers, &context)?;
     let (kind, payload) = (submission.kind.clone(), submission.payload.clone());
-    let explain = |error| explain(&app, &kind, &payload, error);
+    let explain = |error| explain(&app.engine, &kind, &payload, error);
     if dry_run {
         app.engine.check(&by, &submission).map_err(explain)?;
         return Ok(Json(CommandValid { valid: true }).into_response());
@@ -281,12 +282,12 @@ fn idempotency_key(headers: &HeaderMap, in_body: Option<String>) -> Result<Optio
 }
 
 /// Where a payload does not fit, its published schema says more than the reading of it.
-fn explain(app: &AppState, kind: &str, payload: &Value, error: SubmitError) -> Problem {
+pub(crate) fn explain(engine: &Engine, kind: &str, payload: &Value, error: SubmitError) -> Problem {
     let SubmitError::Invalid { pointer, message } = &error else { return error.into() };
     if pointer != "/payload" {
         return error.into();
     }
-    let schema = app.engine.registry().input_schema(kind).map(Value::from);
+    let schema = engine.registry().input_schema(kind).map(Value::from);
     let found = schema.and_then(|schema| body::validator(&schema)).map(|validator| body::list(&validator, payload));
     let mut found = found.unwrap_or_default();
     if found.is_empty() {

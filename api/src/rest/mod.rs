@@ -7,7 +7,7 @@
 mod actions;
 mod artifacts;
 mod body;
-mod commands;
+pub(crate) mod commands;
 mod control;
 pub(crate) mod docs;
 mod events;

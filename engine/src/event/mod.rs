@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use tail::RING_EVENTS;
 
 /// How much an event matters to who follows the stream (G-037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For those who look closely.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::ReadError;
 use crate::effect::ActionState;
 use crate::event::Severity;
-use crate::id::RunId;
+use crate::id::{ActionId, RunId};
 
 /// The statuses of a command (A.2), as the view `command` derives them.
 pub const STATUSES: &[&str] =
@@ -65,6 +65,21 @@ pub struct ArtifactFilter {
     pub run: Option<RunId>,
     /// Of this kind, such as `screenshot`.
     pub kind: Option<String>,
+}
+
+/// Which rows of the audit trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct AuditFilter {
+    /// About this command.
+    pub run: Option<RunId>,
+    /// About this action.
+    pub action: Option<ActionId>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Of any of these phases; empty is every one.
+    pub phases: Vec<String>,
+    /// Of this client; of use to principals of every client.
+    pub client_id: Option<String>,
 }
 
 /// Which events.

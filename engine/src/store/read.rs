@@ -3,6 +3,7 @@
 //! The client is set inside the transaction, so that a pooled connection cannot carry it on. Each
 //! transaction runs in a task of its own: a request that is given up cannot cancel it half-way.
 
+mod many;
 mod query;
 pub(super) mod row;
 
