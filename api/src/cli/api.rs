@@ -86,6 +86,11 @@ impl Api {
         &self.base
     }
 
+    /// What it is asked with.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Reads something.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Trouble> {
         self.send(self.request(Method::GET, path)).await

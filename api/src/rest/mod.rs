@@ -18,6 +18,7 @@ mod query;
 mod range;
 mod schemas;
 mod steps;
+mod tickets;
 mod tokens;
 pub(crate) mod wire;
 mod workflows;
@@ -66,5 +67,6 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::rotate))
+        .routes(routes!(tickets::create))
         .routes(routes!(probes::config))
 }
