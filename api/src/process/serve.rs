@@ -22,6 +22,7 @@ use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
 use crate::config::{Config, HostPattern, Role};
 use crate::graphql::GraphqlOptions;
+use crate::rest::RateLimit;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -200,6 +201,8 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
     let options = AppOptions {
         max_body_bytes: config.max_body_bytes,
         request_timeout: config.request_timeout,
+        max_in_flight: config.max_in_flight,
+        rate_limit: RateLimit::new(config.rate_limit_per_minute, config.rate_limit_burst),
         probes_require_auth: config.probes_require_auth,
         public_base_url: config.public_base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
     };

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use fermata_engine::Engine;
@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
+use super::asked::Asked;
 use super::body::{self, JsonBody};
-use super::query::{Params, id, id_param, listed, page, time, words};
+use super::query::{id, id_param, listed, page, time, words};
 use super::{RequestContext, wire};
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -179,12 +180,8 @@ pub(super) async fn submit(
     get, path = "/v1/commands", operation_id = "listCommands", tag = "commands", params(CommandQuery),
     responses((status = 200, description = "A page.", body = wire::CommandList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<CommandQuery>,
-) -> Result<Response, Problem> {
+pub(super) async fn list(asked: Asked<CommandQuery>) -> Result<Response, Problem> {
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
     let filter = CommandFilter {
         statuses: words(query.state.as_deref()),

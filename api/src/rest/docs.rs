@@ -27,6 +27,11 @@ pub(crate) fn pages() -> Router<AppState> {
         .route("/docs/docs.css", get(async || page("text/css; charset=utf-8", include_str!("../../assets/docs.css"))))
 }
 
-fn page(kind: &'static str, content: &'static str) -> impl IntoResponse {
+/// A page of ours for people.
+pub(super) fn html(content: String) -> impl IntoResponse {
+    page("text/html; charset=utf-8", content)
+}
+
+fn page(kind: &'static str, content: impl IntoResponse) -> impl IntoResponse {
     ([(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY)], content)
 }
