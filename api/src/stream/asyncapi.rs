@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::frame::{ClientFrame, Close, ServerFrame};
 use super::{MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS, PROTOCOL, STREAM_BUFFER};
 
-/// The document.
-pub(crate) fn document() -> Value {
+/// The document, whole.
+pub fn document() -> Value {
     let (sent, sent_names, mut schemas) = frames::<ClientFrame>("client");
     let (received, received_names, more) = frames::<ServerFrame>("server");
     schemas.extend(more);

@@ -4,7 +4,7 @@
 //! is decided in the engine. Read [`frame`] for what is said and [`session`] for when; `asyncapi`
 //! publishes both.
 
-pub(crate) mod asyncapi;
+pub mod asyncapi;
 mod door;
 mod frame;
 mod session;
