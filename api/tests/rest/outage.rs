@@ -20,6 +20,11 @@ use crate::harness::{Answer, Echo, NOBODY, Served, envelope, heard};
 #[path = "../private_postgres/harness.rs"]
 mod private;
 
+/// As every other law of this folder has it.
+fn known() -> AppOptions {
+    AppOptions { public_base_url: "https://fermata.example".into(), ..AppOptions::default() }
+}
+
 async fn token(engine: &Engine) -> String {
     let new = NewToken {
         client_id: "acme".into(),
@@ -55,7 +60,7 @@ async fn without_its_database_every_route_says_when_to_come_back_and_with_it_all
     let engine = Engine::open(options).await.unwrap();
     engine.work(NodeOptions { slots: 8, lease: Duration::from_secs(5), role: "test".into() }).await.unwrap();
     let (token, unseen) = (token(&engine).await, token(&engine).await);
-    let served = Served::new(app(AppState::new(engine.clone(), AppOptions::default()))).await;
+    let served = Served::new(app(AppState::new(engine.clone(), known()))).await;
     let submit = || heard(served.request("POST", "/v1/commands").bearer_auth(&token).json(&envelope(&json!({}))));
     let before = submit().await.json()["command_id"].as_str().unwrap().to_owned();
 
@@ -101,7 +106,7 @@ async fn a_submission_under_way_when_the_database_stops_is_accepted_when_it_is_b
     let options = EngineOptions::new(&url, Artifacts::new(folder.path().join("artifacts")), Registry::new().with(Echo));
     let engine = Engine::open(options).await.unwrap();
     let token = token(&engine).await;
-    let served = Served::new(app(AppState::new(engine.clone(), AppOptions::default()))).await;
+    let served = Served::new(app(AppState::new(engine.clone(), known()))).await;
     let mut holder = private::connect(&url).await;
     sqlx::raw_sql("begin; lock table fermata.run in access exclusive mode").execute(&mut holder).await.unwrap();
     let request = served.request("POST", "/v1/commands").bearer_auth(&token).json(&envelope(&json!({})));
