@@ -8,8 +8,10 @@
 pub mod bench;
 pub mod browser;
 pub mod flow;
+mod host;
 mod installation;
 mod packs;
 
+pub use host::{HostPattern, NotAHostPattern};
 pub use installation::{Installation, registry};
 pub use packs::packs;

@@ -42,6 +42,8 @@ pub enum Kind {
     LogFilter,
     /// A comma-separated list of [`HostPattern`](super::HostPattern)s.
     HostPatterns,
+    /// A comma-separated list of [`Site`](super::Site)s, each name at most once.
+    Sites,
 }
 
 /// One configuration key.
@@ -147,6 +149,23 @@ impl Key {
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     GROUPS.iter().flat_map(|group| group.keys)
 }
+
+/// Variables of ours that configure nothing, so that nobody takes them for misspelt keys.
+pub static OTHER_VARIABLES: &[&str] = &[
+    // Read by commands that talk to a running Fermata.
+    "FERMATA_URL",
+    "FERMATA_TOKEN",
+    // Names the demo site's program for `fermata dev`.
+    "FERMATA_DEMO_SITE_BIN",
+    // Marks the browsers of a supervisor.
+    "FERMATA_BROWSERS",
+    // Read by tests and their scripts.
+    "FERMATA_BIN",
+    "FERMATA_TEST_DATABASE_URL",
+    "FERMATA_TEST_OWNER_FOLDER",
+    "FERMATA_TEST_OWNER_REPORT",
+    "FERMATA_UPDATE",
+];
 
 /// The key that answers to `name`, if there is one.
 pub fn key_named(name: &str) -> Option<&'static Key> {
@@ -266,9 +285,15 @@ pub static GROUPS: &[Group] = &[
             )
             .default("5"),
             Key::new(
+                "SITES",
+                Kind::Sites,
+                "Addresses that flows name `${env.NAME}`; their hosts may be called. `serve --site NAME=URL` overrides one.",
+            )
+            .example("demo_site=http://127.0.0.1:7079,shop=https://shop.example.com"),
+            Key::new(
                 "ALLOW_PRIVATE_HOSTS",
                 Kind::HostPatterns,
-                "Hosts on private or loopback addresses that `http` steps may call: names, *.suffixes, addresses, networks.",
+                "Further hosts that flows may call: names and *.suffixes as written in an address, addresses, networks.",
             )
             .in_dev("localhost,127.0.0.0/8,::1")
             .example("*.internal.example.com,10.1.0.0/16"),

@@ -4,11 +4,11 @@
 //! and the report of everything that is wrong. Knows nothing of what a setting does.
 //! Read [`Key`] and [`Config`] first. To add a key, see `keys.rs`.
 
-mod host;
 mod keys;
 mod report;
 mod schema;
 mod secret;
+mod site;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,14 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-pub use host::{HostPattern, NotAHostPattern};
 pub use keys::{GROUPS, Group, Key, Kind, key_named, keys};
 pub use report::{ConfigReport, Invalid, Note};
 pub use schema::{env_example, json_schema, validator};
 pub use secret::Secret;
+pub use site::{NotASite, Site};
 pub use sources::{Origin, Sources};
+
+pub use fermata_workflows::HostPattern;
 
 use crate::telemetry::LogFormat;
 use value::{FromSetting, Setting};
@@ -109,6 +111,8 @@ pub struct Config {
     pub lease: Duration,
     /// `CALL_SKEW_SECS`.
     pub call_skew: Duration,
+    /// `SITES`.
+    pub sites: Vec<Site>,
     /// `ALLOW_PRIVATE_HOSTS`.
     pub allow_private_hosts: Vec<HostPattern>,
     /// `FERMATA_WEBDRIVER_URL`; it may carry credentials.
@@ -159,6 +163,7 @@ impl Config {
             worker_slots: values.get("WORKER_SLOTS")?,
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,
+            sites: values.optional("SITES")?.unwrap_or_default(),
             allow_private_hosts: values.optional("ALLOW_PRIVATE_HOSTS")?.unwrap_or_default(),
             webdriver_url: values.optional("FERMATA_WEBDRIVER_URL")?,
             max_sessions: values.get("MAX_SESSIONS")?,

@@ -1,6 +1,5 @@
 //! One process with its roles: `fermata serve`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
-use crate::config::{Config, HostPattern, Role};
+use crate::config::{Config, Role, Site};
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -34,8 +33,8 @@ const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 pub struct ServeOptions {
     /// Its name among its siblings.
     pub node: Option<String>,
-    /// Addresses of sites by name; flows name them `${env.<name>}`.
-    pub sites: BTreeMap<String, String>,
+    /// Sites that stand in place of those of the configuration with the same name.
+    pub sites: Vec<Site>,
     /// Written once everything answers.
     pub ready_file: Option<PathBuf>,
     /// Where the browser role listens.
@@ -169,8 +168,10 @@ async fn open(
 ) -> Result<Engine, Trouble> {
     let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
     let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
-    installation.sites.clone_from(&options.sites);
-    installation.allow_hosts = config.allow_private_hosts.iter().map(HostPattern::to_string).collect();
+    // Of two with one name the later wins.
+    let sites = config.sites.iter().chain(&options.sites);
+    installation.sites = sites.map(|site| (site.name.clone(), site.address.clone())).collect();
+    installation.allow_hosts.clone_from(&config.allow_private_hosts);
     installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
     let registry = registry(installation).map_err(|error| unfit(&error))?;
     let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
