@@ -1,6 +1,5 @@
 //! One process with its roles: `fermata serve`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +19,10 @@ use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
-use crate::config::{Config, HostPattern, Role};
+use crate::config::{Config, Role, Site};
 use crate::graphql::GraphqlOptions;
 use crate::rest::RateLimit;
+use crate::stream::Streams;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -36,8 +36,8 @@ const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 pub struct ServeOptions {
     /// Its name among its siblings.
     pub node: Option<String>,
-    /// Addresses of sites by name; flows name them `${env.<name>}`.
-    pub sites: BTreeMap<String, String>,
+    /// Sites that stand in place of those of the configuration with the same name.
+    pub sites: Vec<Site>,
     /// Written once everything answers.
     pub ready_file: Option<PathBuf>,
     /// Where the browser role listens.
@@ -179,8 +179,10 @@ async fn open(
 ) -> Result<(Engine, Catalog), Trouble> {
     let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
     let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
-    installation.sites.clone_from(&options.sites);
-    installation.allow_hosts = config.allow_private_hosts.iter().map(HostPattern::to_string).collect();
+    // Of two with one name the later wins.
+    let sites = config.sites.iter().chain(&options.sites);
+    installation.sites = sites.map(|site| (site.name.clone(), site.address.clone())).collect();
+    installation.allow_hosts.clone_from(&config.allow_private_hosts);
     installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
     let flows = Catalog::of_flows(&installation.flows);
     let registry = registry(installation).map_err(|error| unfit(&error))?;
@@ -210,6 +212,9 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
     state.config_report = Arc::new(serde_json::to_value(&config.report).unwrap_or_default());
     state.flow_schema = Arc::new(fermata_workflows::flow::schema());
     state.catalog = Arc::new(catalog);
+    state.streams = Streams::new(config.max_streams);
+    state.streams.heartbeat = config.stream_heartbeat;
+    state.streams.origins = Arc::new(config.allowed_origins.clone());
     state.metrics = Arc::new(move || {
         let page = render_metrics(&recorder);
         Box::pin(async move { page })

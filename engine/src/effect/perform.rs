@@ -70,6 +70,7 @@ impl Performance<'_> {
                 let Some(retry_at) = last.retry_at else { return Err(last.failure.clone()) };
                 self.context.wait_until(retry_at, Reason::Retry).await;
             }
+            self.context.session.cleared().await;
             let stage = match self.current() {
                 Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
                 Some(action) if action.state == ActionState::Unknown => self.unknown(action).await,

@@ -12,6 +12,7 @@ mod registry;
 mod retry;
 pub(crate) mod session;
 mod step;
+mod unrecorded;
 
 pub use branch::{Branch, ChildHandle};
 pub use context::Context;
@@ -23,3 +24,4 @@ pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use step::StepBuilder;
 pub(crate) use step::{FailedAttempt, failure_parts};
+pub use unrecorded::Unrecorded;
