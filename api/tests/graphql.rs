@@ -21,7 +21,10 @@ async fn a_command_is_answered_to_a_token_and_to_nobody_else() {
         ttl: None,
     };
     let token = engine.create_token(&Principal::operator(), new).await.unwrap().token;
-    let app = app_with(AppState::new(engine, AppOptions::default()), fermata_api::graphql::mounts());
+    let app = app_with(
+        AppState::new(engine, AppOptions::default()),
+        fermata_api::graphql::mounts(fermata_api::graphql::GraphqlOptions::default()),
+    );
     let ask = |token: Option<String>| {
         let query = json!({"query": "{ commands(first: 1) { id status } }"}).to_string();
         let request = Request::post("/graphql").header("content-type", "application/json");

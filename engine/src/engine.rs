@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::artifact::Artifacts;
 use crate::clock::Clock;
+use crate::event::tail::{Reader, Tail};
 use crate::id::uuid_at;
 use crate::node::{self, Host, Node, NodeOptions, Wakes};
 use crate::store::writer::{Commit, Committed, Writer};
@@ -62,6 +63,8 @@ struct Inner {
     node: Mutex<Option<Node>>,
     tasks: Mutex<JoinSet<()>>,
     tokens: crate::access::TokenCache,
+    tail: Arc<Tail>,
+    reader: Arc<Reader>,
 }
 
 impl Engine {
@@ -80,6 +83,8 @@ impl Engine {
             Arc::new(move |commit: Commit| {
                 if commit.ready {
                     wakes.ready();
+                } else if commit.head.is_some() {
+                    wakes.moved();
                 }
             })
         };
@@ -89,6 +94,8 @@ impl Engine {
             let (wakes, store, clock) = (Arc::clone(&wakes), store.clone(), clock.clone());
             tasks.spawn(async move { wakes.tell_others(&store, &clock).await });
         }
+        store.recognise().await?;
+        let reader = Reader { store: store.clone(), clock: clock.clone(), wakes: Arc::clone(&wakes) };
         let host = Host {
             clock,
             store,
@@ -104,6 +111,8 @@ impl Engine {
             node: Mutex::new(None),
             tasks: Mutex::new(tasks),
             tokens: crate::access::TokenCache::default(),
+            tail: Arc::new(Tail::new()),
+            reader: Arc::new(reader),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -117,6 +126,7 @@ impl Engine {
 
     /// Hands runs back, lets the writer finish, and closes all connections, within `patience`.
     pub async fn close(&self, patience: Duration) {
+        self.inner.tail.stop();
         let node = self.inner.node.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(node) = node {
             node.drain(patience).await;
@@ -172,6 +182,14 @@ impl Engine {
 
     pub(crate) fn tokens(&self) -> &crate::access::TokenCache {
         &self.inner.tokens
+    }
+
+    pub(crate) fn tail(&self) -> &Arc<Tail> {
+        &self.inner.tail
+    }
+
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.inner.reader
     }
 
     /// Something was delivered: whoever waits may go on.

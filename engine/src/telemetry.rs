@@ -35,3 +35,19 @@ pub(crate) fn running(runs: usize) {
 pub(crate) fn lease_lost() {
     metrics::counter!("leases_lost_total").increment(1);
 }
+
+/// The tail read this many new events in one go.
+pub(crate) fn tail_read(events: usize) {
+    metrics::counter!("tail_reads_total").increment(1);
+    metrics::counter!("tail_events_total").increment(events as u64);
+}
+
+/// A follower of the stream came (1) or went (-1).
+pub(crate) fn follower(change: f64) {
+    metrics::gauge!("stream_followers").increment(change);
+}
+
+/// A follower fell behind what is held for it.
+pub(crate) fn slow_follower() {
+    metrics::counter!("stream_slow_followers_total").increment(1);
+}

@@ -1,85 +1,67 @@
-//! The GraphQL schema over the engine's reads.
+//! The GraphQL schema over the engine's reads and calls.
 //!
-//! Owns how commands look to a dashboard that asks in GraphQL. Knows no HTTP and no SQL: a surface
-//! puts the [`Engine`] and the [`Principal`] into the request's data, and every resolver passes the
-//! principal on. Read [`schema`] first; another root field is one method of [`Query`].
-//!
-//! This is the first slice: subscriptions, mutations, connections and limits beyond those here
-//! come with the stream.
+//! Owns how things look to who asks in GraphQL, the bounds of a request ([`limit`]), and the
+//! documents known by id ([`persisted`]). Knows no HTTP and no SQL: a surface makes an [`Asked`]
+//! of the engine, the principal and its words for refusals, and calls [`execute`]. Every resolver
+//! passes the principal on, and the engine decides. Read [`Query`] first; another root field is
+//! one method there, another list inside of a node one entry in `load.rs` and one method of the
+//! node. After a change, `FERMATA_UPDATE=1` makes the tests rewrite `schema.graphql`.
 
-use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Object, Result, Schema, SimpleObject};
+mod asked;
+pub mod filter;
+pub mod limit;
+mod load;
+pub mod mutation;
+pub mod node;
+pub mod page;
+pub mod persisted;
+mod query;
+pub mod scalar;
+mod subscription;
+pub mod word;
+
+use async_graphql::{Request, Response, Schema, ValidationMode};
 use chrono::{DateTime, Utc};
-use fermata_engine::Engine;
-use fermata_engine::access::Principal;
-use fermata_engine::id::RunId;
-use fermata_engine::read::{CommandFilter, CommandView, Page};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 
-/// The deepest query that is answered.
-const MAX_DEPTH: usize = 12;
-/// The most complex one.
-const MAX_COMPLEXITY: usize = 1_000;
+pub use asked::{Asked, Explain, Explained, Refusal};
+pub use mutation::Mutation;
+pub use query::Query;
+pub use subscription::Subscription;
+
+use limit::Limits;
 
 /// The schema, ready to execute.
-pub type FermataSchema = Schema<Query, EmptyMutation, EmptySubscription>;
+pub type FermataSchema = Schema<Query, Mutation, Subscription>;
 
-/// Builds the schema. Each request must carry an [`Engine`] and a [`Principal`] in its data.
+/// Builds the schema. Each request must carry an [`Asked`]: see [`execute`].
 pub fn schema() -> FermataSchema {
-    Schema::build(Query, EmptyMutation, EmptySubscription)
-        .limit_depth(MAX_DEPTH)
-        .limit_complexity(MAX_COMPLEXITY)
+    Schema::build(Query, Mutation, Subscription)
+        .validation_mode(ValidationMode::Strict)
+        .override_output_type_description::<DateTime<Utc>>("A time, as RFC 3339 writes it, in UTC.")
+        .extension(Limits)
         .finish()
 }
 
-/// The root of all questions.
-#[derive(Debug)]
-pub struct Query;
-
-/// A command and where it stands.
-#[derive(Debug, SimpleObject)]
-pub struct Command {
-    id: ID,
-    client_id: String,
-    /// The command type, such as `flow.run`.
-    kind: String,
-    /// `QUEUED`, `RUNNING`, `WAITING`, `HUMAN_REQUIRED`, `SUCCEEDED`, ...
-    status: String,
-    wait_reason: Option<String>,
-    correlation_id: Option<String>,
-    created_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
+/// Executes a query or a mutation.
+pub async fn execute(schema: &FermataSchema, request: Request, asked: Asked) -> Response {
+    let (loaders, work) = load::loaders(asked.clone());
+    let request = request.data(loaders).data(asked.clone());
+    let mut response = load::drive(schema.execute(request), work).await;
+    limit::complete(&asked, &mut response);
+    response
 }
 
-#[Object]
-impl Query {
-    /// One command, if it exists for the caller.
-    async fn command(&self, context: &Context<'_>, id: ID) -> Result<Option<Command>> {
-        let run: RunId = id.parse().map_err(|_| async_graphql::Error::new("an id is a UUID"))?;
-        let (engine, by) = (context.data::<Engine>()?, context.data::<Principal>()?);
-        Ok(engine.command(by, run).await?.map(Command::from))
-    }
-
-    /// The newest commands of the caller's client, at most 200.
-    async fn commands(&self, context: &Context<'_>, first: Option<u32>) -> Result<Vec<Command>> {
-        let (engine, by) = (context.data::<Engine>()?, context.data::<Principal>()?);
-        let page = Page::new(first, None)?;
-        let found = engine.commands(by, &CommandFilter::default(), page).await?;
-        Ok(found.items.into_iter().map(Command::from).collect())
-    }
-}
-
-impl From<CommandView> for Command {
-    fn from(view: CommandView) -> Self {
-        Self {
-            id: ID(view.command_id.to_string()),
-            client_id: view.client_id,
-            kind: view.r#type,
-            status: view.status,
-            wait_reason: view.wait_reason,
-            correlation_id: view.correlation_id,
-            created_at: view.created_at,
-            ended_at: view.ended_at,
-        }
-    }
+/// Executes any operation as a stream of answers: a subscription has many, the others one.
+pub fn execute_stream(schema: &FermataSchema, request: Request, asked: Asked) -> BoxStream<'static, Response> {
+    let (loaders, work) = load::loaders(asked.clone());
+    let request = request.data(loaders).data(asked.clone());
+    let answers = schema.execute_stream(request).map(move |mut response| {
+        limit::complete(&asked, &mut response);
+        response
+    });
+    load::drive_stream(answers.boxed(), work)
 }
 
 #[cfg(test)]

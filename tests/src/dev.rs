@@ -31,7 +31,7 @@ pub struct Ready {
 /// One process of the group.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeEntry {
-    /// Its node id or name.
+    /// What a command that it carries shows as `node`; a name for a process that carries none.
     pub node: String,
     /// `api`, `worker`, `browser`, ...
     pub role: String,
@@ -165,14 +165,12 @@ impl Dev {
     /// When no worker of this group does.
     pub async fn holder(&self, command: &str) -> i32 {
         let view = self.get(&format!("/v1/commands/{command}")).await;
-        let node =
-            view["node"].as_str().and_then(|node| node.parse::<uuid::Uuid>().ok()).expect("a worker holds the run");
-        let mut database = sqlx::PgConnection::connect(&self.ready.database_url).await.expect("the database answers");
-        sqlx::query_scalar("select pid from fermata.node where id = $1")
-            .bind(node)
-            .fetch_one(&mut database)
-            .await
-            .expect("the holder is a node of this group")
+        eventually("the ready file names the holder", || async {
+            let text = std::fs::read_to_string(self.folder.join("ready.json")).ok()?;
+            let ready: Ready = serde_json::from_str(&text).ok()?;
+            ready.nodes.iter().find(|entry| view["node"] == *entry.node).map(|entry| entry.pid)
+        })
+        .await
     }
 
     /// The processes that carry runs now.

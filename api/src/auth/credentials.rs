@@ -9,7 +9,7 @@ const API_KEY: &str = "x-api-key";
 
 /// The token of a request; `None` without one. Both headers, or one twice, are refused: whoever
 /// sends two means one of them, and we do not guess which.
-pub(super) fn token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut given = headers.get_all(AUTHORIZATION).iter().map(|value| (true, value));
     let mut keys = headers.get_all(API_KEY).iter().map(|value| (false, value));
     let all = [given.next(), keys.next(), given.next().or_else(|| keys.next())];

@@ -5,6 +5,9 @@
 
 mod credentials;
 
+/// The token that a request carries, for those who look after themselves.
+pub(crate) use credentials::token as presented;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
@@ -13,6 +16,8 @@ use fermata_engine::access::Principal;
 
 use crate::app::AppState;
 use crate::error::{Kind, Problem};
+
+pub(crate) use credentials::token;
 
 /// Who calls, for handlers of protected routes.
 #[derive(Debug, Clone)]

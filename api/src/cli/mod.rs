@@ -10,11 +10,13 @@ mod config;
 mod demo;
 mod dev;
 mod doctor;
+mod events;
 mod explain;
 mod gates;
 mod migrate;
 mod runs;
 mod serve;
+mod stream;
 mod submit;
 mod token;
 mod watch;
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     /// List and decide what waits for a person.
     #[command(subcommand)]
     Gates(gates::GatesCommand),
+    /// Follow what happens.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Measure this machine.
     Bench(bench::BenchArgs),
 }
@@ -146,6 +151,7 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Workflows(command) => interruptible(workflows::run(command, out)).await,
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
+        Command::Events(command) => interruptible(events::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.
         Command::Bench(args) => Box::pin(bench::run(args, out)).await,
     }

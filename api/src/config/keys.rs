@@ -236,11 +236,39 @@ pub static GROUPS: &[Group] = &[
             )
             .default("30"),
             Key::new(
+                "MAX_IN_FLIGHT",
+                Kind::Integer { min: 1, max: 100_000 },
+                "How many requests may be under way at once; one more is told to come again. /health is never turned away.",
+            )
+            .default("1024")
+            .unit("requests"),
+            Key::new(
+                "RATE_LIMIT_PER_MINUTE",
+                Kind::Integer { min: 0, max: 1_000_000 },
+                "How many requests a minute one token may send to one process; 0 sets no limit.",
+            )
+            .default("0")
+            .unit("requests"),
+            Key::new(
+                "RATE_LIMIT_BURST",
+                Kind::Integer { min: 0, max: 1_000_000 },
+                "How many of them may come at once; 0 is a whole minute's.",
+            )
+            .default("0")
+            .unit("requests"),
+            Key::new(
                 "PROBES_REQUIRE_AUTH",
                 Kind::Bool,
                 "Ask for a bearer token on /health, /ready and /metrics too.",
             )
             .default("false"),
+            Key::new(
+                "GRAPHQL_PERSISTED_ONLY",
+                Kind::Bool,
+                "Answer only the GraphQL documents that this program ships with; any other one is refused.",
+            )
+            .default("false"),
+            Key::new("GRAPHIQL", Kind::Bool, "Serve GraphiQL at /graphiql.").default("false").in_dev("true"),
         ],
     },
     Group {

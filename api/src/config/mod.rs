@@ -101,8 +101,18 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// `REQUEST_TIMEOUT_SECS`.
     pub request_timeout: Duration,
+    /// `MAX_IN_FLIGHT`.
+    pub max_in_flight: usize,
+    /// `RATE_LIMIT_PER_MINUTE`.
+    pub rate_limit_per_minute: u32,
+    /// `RATE_LIMIT_BURST`.
+    pub rate_limit_burst: u32,
     /// `PROBES_REQUIRE_AUTH`.
     pub probes_require_auth: bool,
+    /// `GRAPHQL_PERSISTED_ONLY`.
+    pub graphql_persisted_only: bool,
+    /// `GRAPHIQL`.
+    pub graphiql: bool,
     /// `WORKER_SLOTS`.
     pub worker_slots: usize,
     /// `LEASE_SECS`.
@@ -155,7 +165,12 @@ impl Config {
             public_base_url: values.optional("PUBLIC_BASE_URL")?,
             max_body_bytes: values.get("MAX_BODY_BYTES")?,
             request_timeout: values.get("REQUEST_TIMEOUT_SECS")?,
+            max_in_flight: values.get("MAX_IN_FLIGHT")?,
+            rate_limit_per_minute: values.get("RATE_LIMIT_PER_MINUTE")?,
+            rate_limit_burst: values.get("RATE_LIMIT_BURST")?,
             probes_require_auth: values.get("PROBES_REQUIRE_AUTH")?,
+            graphql_persisted_only: values.get("GRAPHQL_PERSISTED_ONLY")?,
+            graphiql: values.get("GRAPHIQL")?,
             worker_slots: values.get("WORKER_SLOTS")?,
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,

@@ -198,7 +198,7 @@ async fn workers(stage: &mut Stage, place: &Place, site: &str) -> Result<(), Tro
     for (plan, mut child) in starting {
         let said: Ready = plan.ready(&mut child, &stage.clock).await?;
         let node = stage.add(said);
-        progress(stage, &node.node, began, &format!("pid {}", node.pid));
+        progress(stage, &node.name, began, &format!("pid {}", node.pid));
         stage.work.keep(plan, child);
     }
     Ok(())

@@ -38,8 +38,11 @@ pub struct Ready {
 /// One process of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyNode {
-    /// Its name, which it keeps when it is started again.
+    /// The id that a command which it carries shows as `node`; its name when it carries none.
     pub node: String,
+    /// Its name, which it keeps when it is started again.
+    #[serde(default)]
+    pub name: String,
     /// What it does.
     pub role: String,
     /// Its process id.
@@ -79,7 +82,8 @@ mod tests {
     #[test]
     fn a_ready_file_reads_back_and_is_for_its_owner_only() {
         let path = std::env::temp_dir().join(format!("fermata-ready-{}.json", std::process::id()));
-        let node = ReadyNode { node: "worker-1".into(), role: "worker".into(), pid: 7, probes: None };
+        let node =
+            ReadyNode { node: "0190".into(), name: "worker-1".into(), role: "worker".into(), pid: 7, probes: None };
         let ready = Ready { pid: 1, nodes: vec![node], ..Ready::default() };
         ready.write(&path).unwrap();
         assert_eq!(Ready::read(&path).unwrap(), Some(ready));

@@ -21,6 +21,8 @@ use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
 use crate::config::{Config, HostPattern, Role};
+use crate::graphql::GraphqlOptions;
+use crate::rest::RateLimit;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -109,23 +111,31 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         let role = role_names(config);
         engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
     }
+    let role = role_names(config);
+    let name = options.node.clone().unwrap_or_else(|| role.clone());
     let ready = Ready {
         control: control.as_ref().map(|bound| bound.url("http")),
         telemetry: telemetry.as_ref().map(|bound| bound.url("ws")),
         webdriver: supervisor.as_ref().map(Supervisor::endpoint),
         pid: std::process::id(),
         nodes: vec![ReadyNode {
-            node: options.node.clone().unwrap_or_else(|| role_names(config)),
-            role: role_names(config),
+            node: engine.node().map_or_else(|| name.clone(), |id| id.to_string()),
+            name,
+            role,
             pid: std::process::id(),
             probes: probes.as_ref().map(|bound| bound.url("http")),
         }],
         ..Ready::default()
     };
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let state = state(config, &engine, catalog, recorder);
-    for bound in [control, telemetry].into_iter().flatten() {
-        bound.serve(app_with(state.clone(), crate::graphql::mounts()), &stopping, &mut tasks);
+    let mut state = state(config, &engine, catalog, recorder);
+    state.streams.stopping = stopping.child_token();
+    let graphql = GraphqlOptions { persisted_only: config.graphql_persisted_only, graphiql: config.graphiql };
+    if let Some(bound) = control {
+        bound.serve(app_with(state.clone(), crate::graphql::mounts(graphql)), &stopping, &mut tasks);
+    }
+    if let Some(bound) = telemetry {
+        bound.serve(crate::app::telemetry(state.clone()), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();
@@ -191,6 +201,8 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
     let options = AppOptions {
         max_body_bytes: config.max_body_bytes,
         request_timeout: config.request_timeout,
+        max_in_flight: config.max_in_flight,
+        rate_limit: RateLimit::new(config.rate_limit_per_minute, config.rate_limit_burst),
         probes_require_auth: config.probes_require_auth,
         public_base_url: config.public_base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
     };

@@ -56,7 +56,8 @@ impl Stage {
             News::Down { name, how } => say(format_args!("{name} ended ({how}); starting it again")),
             News::Up { name, pid, ready } => {
                 say(format_args!("{name} is back, pid {pid}"));
-                if let Some(node) = self.ready.nodes.iter_mut().find(|node| node.node == name) {
+                if let Some(node) = self.ready.nodes.iter_mut().find(|node| node.name == name) {
+                    ready["nodes"][0]["node"].as_str().unwrap_or(&name).clone_into(&mut node.node);
                     node.pid = pid;
                     node.probes = ready["nodes"][0]["probes"].as_str().map(str::to_owned);
                 }
@@ -70,6 +71,7 @@ impl Stage {
     pub(super) fn add(&mut self, said: Ready) -> ReadyNode {
         let node = said.nodes.into_iter().next().unwrap_or(ReadyNode {
             node: String::new(),
+            name: String::new(),
             role: String::new(),
             pid: said.pid,
             probes: None,

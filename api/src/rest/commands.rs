@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use fermata_engine::Engine;
 use fermata_engine::access::{Denied, Principal};
 use fermata_engine::id::RunId;
 use fermata_engine::read::{CommandFilter, CommandView, Links};
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
+use super::asked::Asked;
 use super::body::{self, JsonBody};
-use super::query::{Params, id, id_param, listed, page, time, words};
+use super::query::{id, id_param, listed, page, time, words};
 use super::{RequestContext, wire};
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -153,7 +155,7 @@ pub(super) async fn submit(
     let dry_run = request.dry_run;
     let submission = submission(request, &by, &headers, &context)?;
     let (kind, payload) = (submission.kind.clone(), submission.payload.clone());
-    let explain = |error| explain(&app, &kind, &payload, error);
+    let explain = |error| explain(&app.engine, &kind, &payload, error);
     if dry_run {
         app.engine.check(&by, &submission).map_err(explain)?;
         return Ok(Json(CommandValid { valid: true }).into_response());
@@ -178,12 +180,8 @@ pub(super) async fn submit(
     get, path = "/v1/commands", operation_id = "listCommands", tag = "commands", params(CommandQuery),
     responses((status = 200, description = "A page.", body = wire::CommandList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<CommandQuery>,
-) -> Result<Response, Problem> {
+pub(super) async fn list(asked: Asked<CommandQuery>) -> Result<Response, Problem> {
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
     let filter = CommandFilter {
         statuses: words(query.state.as_deref()),
@@ -281,12 +279,12 @@ fn idempotency_key(headers: &HeaderMap, in_body: Option<String>) -> Result<Optio
 }
 
 /// Where a payload does not fit, its published schema says more than the reading of it.
-fn explain(app: &AppState, kind: &str, payload: &Value, error: SubmitError) -> Problem {
+pub(crate) fn explain(engine: &Engine, kind: &str, payload: &Value, error: SubmitError) -> Problem {
     let SubmitError::Invalid { pointer, message } = &error else { return error.into() };
     if pointer != "/payload" {
         return error.into();
     }
-    let schema = app.engine.registry().input_schema(kind).map(Value::from);
+    let schema = engine.registry().input_schema(kind).map(Value::from);
     let found = schema.and_then(|schema| body::validator(&schema)).map(|validator| body::list(&validator, payload));
     let mut found = found.unwrap_or_default();
     if found.is_empty() {

@@ -9,11 +9,14 @@ mod administer;
 mod cache;
 mod principal;
 mod scope;
+mod sight;
+mod ticket;
 mod token;
 
 pub use administer::{CreatedToken, NewToken, ROTATION_OVERLAP, TokenAdminError, TokenView};
 pub(crate) use cache::TokenCache;
 pub use principal::{Denied, Principal};
 pub use scope::{Scope, UnknownScope};
+pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use token::AuthError;
 pub(crate) use token::TokenRow;

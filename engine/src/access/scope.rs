@@ -47,6 +47,8 @@ scopes! {
     AuditRead = "audit:read",
     /// Scrape metrics where probes require a token.
     MetricsRead = "metrics:read",
+    /// Ask the GraphQL schema about itself.
+    GraphqlIntrospect = "graphql:introspect",
     /// Create, list, rotate and revoke tokens.
     TokensAdmin = "tokens:admin",
     /// Everything.

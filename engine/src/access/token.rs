@@ -90,7 +90,15 @@ impl fmt::Debug for TokenRow {
 impl TokenRow {
     /// Who calls with this token, if it is live.
     fn judge(&self, presented: &Presented, now: DateTime<Utc>) -> Result<Principal, AuthError> {
-        if !presented.hash.matches(&self.hash) || self.revoked_at.is_some() {
+        if !presented.hash.matches(&self.hash) {
+            return Err(AuthError::Unknown);
+        }
+        self.principal(now)
+    }
+
+    /// Whom it stands for, if it is live.
+    fn principal(&self, now: DateTime<Utc>) -> Result<Principal, AuthError> {
+        if self.revoked_at.is_some() {
             return Err(AuthError::Unknown);
         }
         if self.expires_at.is_some_and(|end| end <= now) {
@@ -118,6 +126,28 @@ impl Engine {
         let row = self.store().token(presented.id).await?.ok_or(AuthError::Unknown)?;
         let principal = row.judge(&presented, self.clock().now())?;
         // Counted from before the question was asked: an answer in flight is not fresher than that.
+        self.tokens().put(row, asked_at);
+        Ok(principal)
+    }
+}
+
+impl Engine {
+    /// Whether a principal that was let in earlier still stands: its token is neither revoked nor
+    /// expired. Known within the cache's two seconds, whatever the number of askers.
+    pub async fn stands(&self, by: &Principal) -> Result<(), AuthError> {
+        // The local operator has no token.
+        let Ok(id) = by.id.parse::<TokenId>() else { return Ok(()) };
+        self.principal_of(id).await.map(drop)
+    }
+
+    /// Who a live token stands for.
+    pub(super) async fn principal_of(&self, id: TokenId) -> Result<Principal, AuthError> {
+        let asked_at = self.clock().monotonic();
+        if let Some(row) = self.tokens().get(id, asked_at) {
+            return row.principal(self.clock().now());
+        }
+        let row = self.store().token(id).await?.ok_or(AuthError::Unknown)?;
+        let principal = row.principal(self.clock().now())?;
         self.tokens().put(row, asked_at);
         Ok(principal)
     }

@@ -7,13 +7,17 @@
 
 mod cursor;
 pub mod data;
+mod follower;
 pub mod schema;
+pub(crate) mod tail;
 
 pub use cursor::{Cursor, CursorError};
+pub use follower::{FollowEnd, Followed, Follower, Start};
 use serde::{Deserialize, Serialize};
+pub use tail::RING_EVENTS;
 
 /// How much an event matters to who follows the stream (G-037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For those who look closely.

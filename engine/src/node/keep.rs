@@ -10,7 +10,8 @@ use super::{Host, NodeOptions};
 use crate::id::NodeId;
 use crate::run::Lease;
 use crate::store::StoreError;
-use crate::store::node::{Hints, NodeRow};
+use crate::store::node::NodeRow;
+use crate::store::stream::{Hint, Hints, News};
 use crate::telemetry;
 use crate::workflow::session::Exit;
 
@@ -34,6 +35,8 @@ pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Regis
     };
     let asked = host.clock.monotonic();
     let hints = host.store.listen(&row).await?;
+    // Whoever follows events tells us now, and not only when it repeats it.
+    host.store.hint(Hint { origin: host.wakes.origin, news: News::Hello }).await?;
     info!(node = %row.id, "node {} is registered", row.id);
     Ok(Registration { hints, lease: Lease::new(row.id, asked, options.lease) })
 }
@@ -97,11 +100,7 @@ async fn renew(host: &Host, lease: &Lease, length: Duration) {
 async fn hear(host: &Host, hints: &mut Hints) {
     loop {
         match hints.next().await {
-            Ok(Some(origin)) => {
-                if origin != host.wakes.origin.simple().to_string() {
-                    host.wakes.heard();
-                }
-            }
+            Ok(Some(hint)) => host.wakes.heard(hint, &host.clock),
             Ok(None) => return,
             Err(error) => {
                 warn!(error = %error, "the listener's connection broke");

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
-pub(crate) use wakes::Wakes;
+pub(crate) use wakes::{FOLLOWED, Wakes};
 
 use crate::artifact::Artifacts;
 use crate::clock::Clock;

@@ -63,6 +63,9 @@ pub(crate) async fn upkeep(host: Arc<Host>) {
         if let Err(error) = host.store.prune_idempotency().await {
             warn!(error = %error, "expired idempotency keys cannot be pruned");
         }
+        if let Err(error) = host.store.prune_tickets().await {
+            warn!(error = %error, "unused tickets cannot be pruned");
+        }
         host.clock.wait(UPKEEP_EVERY).await;
     }
 }

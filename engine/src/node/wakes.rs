@@ -2,10 +2,9 @@
 //! at most one coalesced NOTIFY per [`COALESCE`], on a connection outside of any business
 //! transaction.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -14,9 +13,13 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::store::stream::{Hint, News};
 
 /// The least time between two hints to other nodes.
 const COALESCE: Duration = Duration::from_millis(5);
+
+/// How long a node's word counts that it follows events; it repeats it by thirds.
+pub(crate) const FOLLOWED: Duration = Duration::from_secs(30);
 
 /// The wake-ups of one process.
 #[derive(Debug)]
@@ -27,6 +30,11 @@ pub(crate) struct Wakes {
     outgoing: Notify,
     mail: Notify,
     timer: Notify,
+    moved: Notify,
+    /// When another node last said that it follows events.
+    followed: Mutex<Option<Instant>>,
+    /// The next hint to others says that there is work, and not only that there are events.
+    work: AtomicBool,
     next_timer: Mutex<Option<DateTime<Utc>>>,
     draining: AtomicBool,
     drained: Notify,
@@ -40,6 +48,9 @@ impl Wakes {
             outgoing: Notify::new(),
             mail: Notify::new(),
             timer: Notify::new(),
+            moved: Notify::new(),
+            followed: Mutex::new(None),
+            work: AtomicBool::new(false),
             next_timer: Mutex::new(None),
             draining: AtomicBool::new(false),
             drained: Notify::new(),
@@ -49,6 +60,13 @@ impl Wakes {
     /// Runs may be ready: here, and on other nodes.
     pub(crate) fn ready(&self) {
         self.claim.notify_one();
+        self.work.store(true, Ordering::SeqCst);
+        self.moved();
+    }
+
+    /// Events were committed: here, and on other nodes, somebody may follow them.
+    pub(crate) fn moved(&self) {
+        self.moved.notify_one();
         self.outgoing.notify_one();
     }
 
@@ -58,10 +76,31 @@ impl Wakes {
         self.ready();
     }
 
-    /// Another node says that runs may be ready or mail may have come.
-    pub(crate) fn heard(&self) {
-        self.claim.notify_one();
-        self.mail.notify_one();
+    /// Another node tells us something. Our own hints come back too, and say nothing new.
+    pub(crate) fn heard(&self, hint: Hint, clock: &Clock) {
+        if hint.origin == self.origin {
+            return;
+        }
+        match hint.news {
+            News::Work => {
+                self.claim.notify_one();
+                self.mail.notify_one();
+            }
+            News::Follow => *lock(&self.followed) = Some(clock.monotonic()),
+            // Whoever follows answers a newcomer; that there are events is said below.
+            News::Hello | News::Events => {}
+        }
+        self.moved.notify_one();
+    }
+
+    /// Whether another node follows events, as far as we were told lately.
+    fn is_followed(&self, clock: &Clock) -> bool {
+        lock(&self.followed).is_some_and(|told| clock.monotonic().duration_since(told) < FOLLOWED)
+    }
+
+    /// The next time that there may be new events.
+    pub(crate) fn events(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 
     /// The next hint for the claimer.
@@ -76,7 +115,7 @@ impl Wakes {
 
     /// A run was put away until `due`.
     pub(crate) fn timer(&self, due: DateTime<Utc>) {
-        let mut next = self.next_timer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next_timer);
         if next.is_none_or(|next| due < next) {
             *next = Some(due);
             drop(next);
@@ -86,14 +125,14 @@ impl Wakes {
 
     /// The database's next due time.
     pub(crate) fn set_timer(&self, due: Option<DateTime<Utc>>) {
-        *self.next_timer.lock().unwrap_or_else(PoisonError::into_inner) = due;
+        *lock(&self.next_timer) = due;
     }
 
     /// Waits until the next known timer is due, at most `longest`.
     pub(crate) async fn timer_due(&self, clock: &Clock, longest: Duration) {
         loop {
             let changed = self.timer.notified();
-            let next = *self.next_timer.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = *lock(&self.next_timer);
             let left = next.map_or(longest, |next| (next - clock.now()).to_std().unwrap_or_default().min(longest));
             tokio::select! {
                 () = changed => {}
@@ -132,11 +171,20 @@ impl Wakes {
     pub(crate) async fn tell_others(&self, store: &Store, clock: &Clock) {
         loop {
             self.outgoing.notified().await;
-            if let Err(error) = store.hint(self.origin).await {
+            let news = if self.work.swap(false, Ordering::SeqCst) { News::Work } else { News::Events };
+            // Events alone are worth a hint only while somebody follows them.
+            if news == News::Events && !self.is_followed(clock) {
+                continue;
+            }
+            if let Err(error) = store.hint(Hint { origin: self.origin, news }).await {
                 // The others look by themselves now and then; nothing is lost but time.
                 tracing::debug!(error = %error, "a hint could not be sent");
             }
             clock.wait(COALESCE).await;
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

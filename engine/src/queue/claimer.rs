@@ -61,6 +61,9 @@ pub(crate) async fn claim_forever(
             }
         };
         telemetry::claimed(claims.len());
+        if !claims.is_empty() {
+            host.wakes.moved();
+        }
         let full = claims.len() >= wanted;
         for claim in claims {
             after = claim.client.to_string();

@@ -30,6 +30,14 @@ pub struct EventFacts {
     pub severity: Severity,
     /// What happened, by type.
     pub data: Value,
+    /// The account of its command.
+    pub account_id: Option<String>,
+    /// The session of its command.
+    pub session_id: Option<String>,
+    /// The correlation id of its command.
+    pub correlation_id: Option<String>,
+    /// The trace of its command, 32 hex digits.
+    pub trace_id: Option<String>,
 }
 
 /// An event in the shape of CloudEvents 1.0.
@@ -49,7 +57,7 @@ pub struct EventView {
     pub time: DateTime<Utc>,
     /// The command that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub subject: Option<RunId>,
     /// `application/json`.
     #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
@@ -64,6 +72,18 @@ pub struct EventView {
     pub severity: Severity,
     /// Whose it is.
     pub clientid: String,
+    /// The account of its command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accountid: Option<String>,
+    /// The session of its command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessionid: Option<String>,
+    /// What its command was given to be found by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlationid: Option<String>,
+    /// The trace that it belongs to (W3C Trace Context): one for a command, across crash and resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// What happened, by type.
     pub data: Value,
 }
@@ -89,14 +109,25 @@ impl From<EventFacts> for EventView {
             dataschema: schema::find(&event.kind).map(EventType::id),
             r#type: event.kind,
             time: event.at,
-            subject: event.run.map(|run| run.to_string()),
+            subject: event.run,
             datacontenttype: "application/json".to_owned(),
             cursor: event.cursor,
             severity: event.severity,
             clientid: event.client_id,
+            accountid: event.account_id,
+            sessionid: event.session_id,
+            correlationid: event.correlation_id,
+            traceparent: event.run.zip(event.trace_id).map(|(run, trace)| traceparent(&trace, run)),
             data: event.data,
         }
     }
+}
+
+/// The command itself is the parent of all that happens in it: its span id is the random half of
+/// its own id, whose variant bits are never all zero.
+fn traceparent(trace_id: &str, run: RunId) -> String {
+    let (_, span) = run.0.as_u64_pair();
+    format!("00-{trace_id}-{span:016x}-01")
 }
 
 /// An id in the shape of UUID version 7, made of nothing but time and place: 48 bits of
@@ -122,6 +153,10 @@ mod tests {
             kind: "status.changed".into(),
             severity: Severity::Info,
             data: json!({"from": null, "to": "QUEUED"}),
+            account_id: Some("ada".into()),
+            session_id: Some("s-1".into()),
+            correlation_id: Some("c-1".into()),
+            trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
         }
     }
 
@@ -142,17 +177,21 @@ mod tests {
         assert_eq!(
             names,
             [
+                "accountid",
                 "clientid",
+                "correlationid",
                 "cursor",
                 "data",
                 "datacontenttype",
                 "dataschema",
                 "id",
+                "sessionid",
                 "severity",
                 "source",
                 "specversion",
                 "subject",
                 "time",
+                "traceparent",
                 "type"
             ]
         );

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::ReadError;
 use crate::effect::ActionState;
 use crate::event::Severity;
-use crate::id::RunId;
+use crate::id::{ActionId, RunId};
 
 /// The statuses of a command (A.2), as the view `command` derives them.
 pub const STATUSES: &[&str] =
@@ -67,6 +67,21 @@ pub struct ArtifactFilter {
     pub kind: Option<String>,
 }
 
+/// Which rows of the audit trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct AuditFilter {
+    /// About this command.
+    pub run: Option<RunId>,
+    /// About this action.
+    pub action: Option<ActionId>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Of any of these phases; empty is every one.
+    pub phases: Vec<String>,
+    /// Of this client; of use to principals of every client.
+    pub client_id: Option<String>,
+}
+
 /// Which events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
@@ -76,6 +91,12 @@ pub struct EventFilter {
     pub types: Vec<String>,
     /// At least this severe.
     pub min_severity: Option<Severity>,
+    /// Of this client; of use to principals of every client.
+    pub client_id: Option<String>,
+    /// About commands for this account.
+    pub account_id: Option<String>,
+    /// About commands of this session.
+    pub session_id: Option<String>,
 }
 
 impl CommandFilter {

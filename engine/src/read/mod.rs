@@ -8,16 +8,21 @@
 mod event;
 mod filter;
 mod health;
+mod many;
 mod page;
 mod view;
 
 use tokio::fs::File;
 
 pub use event::{EventFacts, EventPage, EventView};
-pub use filter::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, GateFilter, STATUSES};
+pub use filter::{ActionFilter, ArtifactFilter, AuditFilter, CommandFilter, EventFilter, GateFilter, STATUSES};
 pub use health::Dependency;
+pub use many::{Found, MAX_AT_ONCE, NodeKind};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageError, Paged};
-pub use view::{ActionView, ArtifactView, CommandView, GateView, Lifecycle, Links, StepState, StepView};
+pub use view::{
+    ActionView, ArtifactView, AuditView, CommandView, GateView, IntentView, Lifecycle, Links, StepId, StepState,
+    StepSummary, StepView,
+};
 
 use crate::access::{Denied, Principal, Scope};
 use crate::artifact::ArtifactError;
@@ -130,7 +135,7 @@ impl Engine {
         let window = if filter.run.is_some() { i64::MAX } else { EVENT_WINDOW };
         let until = after.position.saturating_add(window).min(head.position);
         let limit = limit.clamp(1, MAX_LIMIT);
-        let rows = self.store().events(&by.client_id, filter, (after.position, until), limit).await?;
+        let rows = self.store().events(&by.client_id, filter, (after, until), limit).await?;
         let items = rows.ok_or(ReadError::NotFound("command"))?;
         let full = u32::try_from(items.len()).is_ok_and(|count| count >= limit);
         let next_cursor = match items.last() {
@@ -171,6 +176,13 @@ impl Engine {
     pub async fn artifact(&self, by: &Principal, id: ArtifactId) -> Result<Option<ArtifactView>, ReadError> {
         by.require(Scope::ArtifactsRead)?;
         Ok(self.store().artifact(&by.client_id, id).await?)
+    }
+
+    /// The audit trail, newest first.
+    pub async fn audit(&self, by: &Principal, filter: &AuditFilter, page: Page) -> Result<Paged<AuditView>, ReadError> {
+        by.require(Scope::AuditRead)?;
+        let rows = self.store().audit(&by.client_id, filter, page).await?;
+        Ok(page.cut(rows.ok_or(ReadError::NotFound("command"))?, AuditView::place))
     }
 
     /// One artifact and its content, open for reading.

@@ -14,7 +14,7 @@ pub const DEFAULT_LIMIT: u32 = 50;
 pub const MAX_LIMIT: u32 = 200;
 
 /// Which part of a list is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page {
     limit: u32,
     after: Option<Uuid>,
@@ -50,6 +50,13 @@ pub struct Paged<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Default for Paged<T> {
+    /// A list without items.
+    fn default() -> Self {
+        Self { items: Vec::new(), next_cursor: None }
+    }
+}
+
 impl Default for Page {
     fn default() -> Self {
         Self { limit: DEFAULT_LIMIT, after: None }
@@ -65,6 +72,22 @@ impl Page {
         }
         let after = after.map(decode).transpose()?;
         Ok(Self { limit, after })
+    }
+
+    /// Whether the page begins behind another one.
+    pub fn continues(self) -> bool {
+        self.after.is_some()
+    }
+
+    /// The cursor just behind an item with an id.
+    pub fn cursor(id: Uuid) -> String {
+        encode(id)
+    }
+
+    /// The cursor just behind the page's `n`th item (from 0) of a list that is numbered.
+    pub fn cursor_of_place(self, n: usize) -> String {
+        let before = self.after.map_or(0, |after| after.as_u128());
+        encode(Uuid::from_u128(before.saturating_add(n as u128 + 1)))
     }
 
     /// The id behind which the page begins.
@@ -132,6 +155,7 @@ mod tests {
         assert_eq!(first.items, ids(0..3));
         let next = Page::new(Some(3), first.next_cursor.as_deref()).unwrap();
         assert_eq!(next.after(), Some(Uuid::from_u128(2)));
+        assert_eq!(first.next_cursor, Some(Page::cursor(Uuid::from_u128(2))));
         assert_eq!(page.cut(ids(0..3), |id| *id).next_cursor, None);
         assert_eq!(page.cut(ids(0..0), |id| *id).next_cursor, None);
     }
@@ -141,8 +165,10 @@ mod tests {
         let page = Page::new(Some(2), None).unwrap();
         assert_eq!(page.skipped(), 0);
         let first = page.number(vec!['a', 'b', 'c']);
+        assert_eq!(Some(page.cursor_of_place(1)), first.next_cursor);
         let next = Page::new(Some(2), first.next_cursor.as_deref()).unwrap();
         assert_eq!(next.skipped(), 2);
+        assert!(next.continues() && !page.continues());
         assert_eq!(next.number(vec!['c']).next_cursor, None);
     }
 }

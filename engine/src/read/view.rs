@@ -149,6 +149,75 @@ pub struct StepView {
     pub generation: i32,
 }
 
+/// A step as a whole: its newest attempt, and since when there were any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSummary {
+    /// The command that it is a step of.
+    pub command_id: RunId,
+    /// When its first attempt began.
+    pub began_at: DateTime<Utc>,
+    /// The newest attempt; its number is how many there were.
+    pub newest: StepView,
+}
+
+/// Names one step among all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StepId {
+    /// The command.
+    pub command_id: RunId,
+    /// Which generation of the run.
+    pub generation: i32,
+    /// The step's key.
+    pub key: String,
+}
+
+/// The business identity of a side effect: unique for ever.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntentView {
+    /// The intent.
+    pub intent_id: IntentId,
+    /// Whose it is.
+    pub client_id: String,
+    /// The hash over everything that makes it itself, in hex.
+    pub key: String,
+    /// What is meant, and what its platform promises: an `EffectSpec`.
+    pub spec: Value,
+    /// The newest action that attempts it.
+    pub current_action: Option<ActionId>,
+    /// Whether an operator allowed that it happens again.
+    pub repeat_allowed: bool,
+    /// When it was first meant.
+    pub created_at: DateTime<Utc>,
+}
+
+/// One row of the audit trail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditView {
+    /// Its place in the trail; only for paging, since it counts every client's rows.
+    pub(crate) position: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whose it is.
+    pub client_id: String,
+    /// The command that it is about.
+    pub command_id: Option<RunId>,
+    /// The action that it is about.
+    pub action_id: Option<ActionId>,
+    /// Who acted: a token's name, or `fermata`.
+    pub actor: String,
+    /// What happened, such as `attempted` or `gate_approved`.
+    pub phase: String,
+    /// The particulars.
+    pub body: Value,
+}
+
+impl AuditView {
+    /// What its cursor is made of.
+    pub fn place(&self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(u128::try_from(self.position).unwrap_or(0))
+    }
+}
+
 /// One attempt at an intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Action")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 
+use super::stream::Hints;
 use super::{Store, StoreError};
 use crate::id::NodeId;
 
@@ -57,18 +58,6 @@ impl Store {
     }
 }
 
-/// Hints of other nodes, on the connection whose session lock says that this node lives.
-pub(crate) struct Hints(sqlx::postgres::PgListener);
-
-impl Hints {
-    /// The next hint's origin; `None` when the connection, and with it the lock, is gone.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(self.0.try_recv().await?.map(|hint| hint.payload().to_owned()))
-    }
-}
-
-/// The channel of hints between nodes.
-const CHANNEL: &str = "fermata";
 /// Idempotency keys are kept this long (C-35).
 const IDEMPOTENCY_DAYS: i32 = 14;
 /// The most keys pruned by one statement.
@@ -77,18 +66,9 @@ const MAX_PRUNED: i64 = 10_000;
 impl Store {
     /// Enters a node on a connection of its own, which then listens for hints.
     pub(crate) async fn listen(&self, node: &NodeRow) -> Result<Hints, StoreError> {
-        let pool = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(self.options.clone())
-            .await?;
-        let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await?;
-        // A connection that came back by itself would not hold the lock: the node registers anew.
-        listener.ignore_pool_close_event(true);
-        listener.listen(CHANNEL).await?;
-        sqlx::query("set role fermata_writer").execute(&mut listener).await?;
-        sqlx::query("select pg_advisory_lock($1)").bind(node.lock_key()).execute(&mut listener).await?;
+        let mut hints = self.hints().await?;
+        let listener = hints.connection();
+        sqlx::query("select pg_advisory_lock($1)").bind(node.lock_key()).execute(&mut *listener).await?;
         sqlx::query(
             "insert into fermata.node (id, role, pid, lock_key, server_start, started_at, lease_until)
              values ($1, $2, $3, $4, pg_postmaster_start_time(), now(), now() + $5 * interval '1 ms')",
@@ -98,25 +78,15 @@ impl Store {
         .bind(node.pid)
         .bind(node.lock_key())
         .bind(millis(node.lease))
-        .execute(&mut listener)
+        .execute(&mut *listener)
         .await?;
-        Ok(Hints(listener))
+        Ok(hints)
     }
 
     /// Ends a lease now: its runs may be taken by others.
     pub(crate) async fn expire(&self, node: NodeId) -> Result<(), StoreError> {
         sqlx::query("update fermata.node set lease_until = now() - interval '1 ms' where id = $1")
             .bind(node.0)
-            .execute(&self.direct)
-            .await?;
-        Ok(())
-    }
-
-    /// Tells the other nodes that something may be ready.
-    pub(crate) async fn hint(&self, origin: uuid::Uuid) -> Result<(), StoreError> {
-        sqlx::query("select pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(origin.simple().to_string())
             .execute(&self.direct)
             .await?;
         Ok(())

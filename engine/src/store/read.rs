@@ -3,8 +3,9 @@
 //! The client is set inside the transaction, so that a pooled connection cannot carry it on. Each
 //! transaction runs in a task of its own: a request that is given up cannot cancel it half-way.
 
+mod many;
 mod query;
-mod row;
+pub(super) mod row;
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -191,36 +192,25 @@ impl Store {
         .await
     }
 
-    /// Events behind `span.0` up to `span.1`; `None` when the client has no such run.
+    /// Events behind a cursor up to the position `until`; `None` when the client has no such run.
     pub(crate) async fn events(
         &self,
         client: &str,
         filter: &EventFilter,
-        span: (i64, i64),
+        (after, until): (Cursor, i64),
         most: u32,
     ) -> Result<Option<Vec<EventView>>, StoreError> {
-        let (mut query, run) = (query::events(client, filter, span, most), filter.run);
+        let (mut query, run) = (query::events(client, filter, (after.position, until), most), filter.run);
         self.snapshot(client, move |on| {
             Box::pin(async move {
                 if !exists(on, run).await? {
                     return Ok(None);
                 }
                 let rows = query.build().fetch_all(on).await?;
-                rows.iter().map(row::event).collect::<Result<_, _>>().map(Some)
+                rows.iter().map(|found| row::event(found, after.epoch)).collect::<Result<_, _>>().map(Some)
             })
         })
         .await
-    }
-
-    /// How far back and ahead the stream reaches: numbers only, the same for every client.
-    pub(crate) async fn stream_bounds(&self) -> Result<(Cursor, Cursor), StoreError> {
-        let (oldest, head): (Option<i64>, i64) = sqlx::query_as(
-            "select (select e.position - 1 from fermata.event e order by e.position limit 1), p.event
-             from fermata.position p",
-        )
-        .fetch_one(&self.direct)
-        .await?;
-        Ok((Cursor::at(oldest.unwrap_or(head)), Cursor::at(head)))
     }
 }
 

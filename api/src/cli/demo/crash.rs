@@ -38,7 +38,8 @@ pub(super) async fn run(tour: &mut Tour) -> Result<(), Trouble> {
 async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
     for _ in 0..TRIES {
         let key = reference()?;
-        let (id, took) = submit(tour, &key).await?;
+        let inputs = json!({ "caption": "Published once, although the worker died.", "reference": key });
+        let (id, took) = submit(tour, "demo.publish", &key, inputs).await?;
         let killed = kill_after_click(tour, id, key).await?;
         let actions = tour.list(&killed.id, "actions").await?;
         let state = actions.first().map(|action| action["state"].clone()).unwrap_or_default();
@@ -48,8 +49,8 @@ async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
             continue;
         }
         tour.tick(format!("demo.publish was accepted as {} in {} (reference {})", killed.id, ms(took), killed.key));
-        let (node, pid) = (&killed.worker.node, killed.worker.pid);
-        tour.tick(format!("{node} drove a real browser, clicked Publish, and was killed with SIGKILL (pid {pid})"));
+        let (name, pid) = (&killed.worker.name, killed.worker.pid);
+        tour.tick(format!("{name} drove a real browser, clicked Publish, and was killed with SIGKILL (pid {pid})"));
         let found = tour.ledger(&killed.key).await?;
         tour.check(found.len() == 1, "the post is on the demo site: the click had happened", &json!(found))?;
         tour.tick("Fermata knows only that it was attempted: the action has no outcome");
@@ -59,14 +60,12 @@ async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
         .remedy("run it again; a busy machine widens the gap"))
 }
 
-async fn submit(tour: &Tour, key: &str) -> Result<(String, Duration), Trouble> {
+/// Submits a flow; answers the command and how long that took.
+pub(super) async fn submit(tour: &Tour, flow: &str, key: &str, inputs: Value) -> Result<(String, Duration), Trouble> {
     let body = json!({
         "type": "flow.run",
         "idempotency_key": key,
-        "payload": {
-            "workflow_name": "demo.publish",
-            "inputs": { "caption": "Published once, although the worker died.", "reference": key },
-        },
+        "payload": { "workflow_name": flow, "inputs": inputs },
     });
     let began = tour.clock.monotonic();
     let accepted = tour.api.post("/v1/commands", &body).await?;
@@ -76,7 +75,7 @@ async fn submit(tour: &Tour, key: &str) -> Result<(String, Duration), Trouble> {
 
 /// Waits for the post to appear on the site, and kills the worker that put it there.
 async fn kill_after_click(tour: &Tour, id: String, key: String) -> Result<Killed, Trouble> {
-    let worker = tour.until("exactly one worker carries the run", LOOK, async || tour.holder().await).await?;
+    let worker = tour.until("a worker carries the run", LOOK, async || tour.holder(&id).await).await?;
     let pid = i32::try_from(worker.pid).map(Pid::from_raw);
     let pid = pid.map_err(|error| Trouble::failed("the ready file names no process").why(error.to_string()))?;
     tour.until("the post appears on the demo site", FAST, async || {
@@ -88,7 +87,7 @@ async fn kill_after_click(tour: &Tour, id: String, key: String) -> Result<Killed
     })
     .await?;
     kill(pid, Signal::SIGKILL)
-        .map_err(|error| Trouble::failed(format!("{} cannot be killed", worker.node)).why(error.to_string()))?;
+        .map_err(|error| Trouble::failed(format!("{} cannot be killed", worker.name)).why(error.to_string()))?;
     let at = tour.clock.monotonic();
     let epoch = tour.command(&id).await?["epoch"].as_i64().unwrap_or_default();
     Ok(Killed { id, key, worker, at, epoch })
@@ -113,7 +112,7 @@ async fn take_over(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
         })
         .await?;
     let after = ms(tour.since(killed.at));
-    let successor = tour.holder().await?.map(|worker| format!(" by {} (pid {})", worker.node, worker.pid));
+    let successor = tour.holder(&killed.id).await?.map(|worker| format!(" by {} (pid {})", worker.name, worker.pid));
     let successor = successor.unwrap_or_default();
     tour.tick(format!(
         "taken over{successor} {after} after the kill, under lease epoch {taken} instead of {}",
@@ -124,7 +123,8 @@ async fn take_over(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
     tour.check(command["status"] == "SUCCEEDED", format!("succeeded {after} after the kill"), &command)
 }
 
-async fn ended(tour: &Tour, id: &str) -> Result<Option<Value>, Trouble> {
+/// The command, once it has ended or waits for a person.
+pub(super) async fn ended(tour: &Tour, id: &str) -> Result<Option<Value>, Trouble> {
     let command = tour.command(id).await?;
     let over = matches!(command["status"].as_str(), Some("SUCCEEDED" | "FAILED" | "CANCELLED" | "HUMAN_REQUIRED"));
     Ok(over.then_some(command))
@@ -170,21 +170,22 @@ async fn outcome(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
 async fn comes_back(tour: &mut Tour, killed: &ReadyNode) -> Result<(), Trouble> {
     let back = tour
         .until("the killed worker is started again", LOOK, async || {
-            Ok(tour.workers()?.into_iter().find(|worker| worker.node == killed.node && worker.pid != killed.pid))
+            Ok(tour.workers()?.into_iter().find(|worker| worker.name == killed.name && worker.pid != killed.pid))
         })
         .await?;
-    tour.tick(format!("{} is back with pid {}", back.node, back.pid));
+    tour.tick(format!("{} is back with pid {}", back.name, back.pid));
     Ok(())
 }
 
 /// A reference that nobody used before.
-fn reference() -> Result<String, Trouble> {
+pub(super) fn reference() -> Result<String, Trouble> {
     let mut random = [0; 6];
     getrandom::fill(&mut random).map_err(|error| Trouble::failed("no random numbers").why(error.to_string()))?;
     Ok(format!("tour-{}", hex::encode(random)))
 }
 
-fn ms(time: Duration) -> String {
+/// A time for people.
+pub(super) fn ms(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())
     } else {

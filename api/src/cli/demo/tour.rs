@@ -141,25 +141,9 @@ impl Tour {
         Ok(ready.nodes.into_iter().filter(|node| node.role == "worker").collect())
     }
 
-    /// The worker that holds a run, by what each says of itself; `None` while none or several do.
-    pub(super) async fn holder(&self) -> Result<Option<ReadyNode>, Trouble> {
-        let mut holders = Vec::new();
-        for worker in self.workers()? {
-            if self.runs_held(&worker).await > 0.0 {
-                holders.push(worker);
-            }
-        }
-        Ok(if holders.len() == 1 { holders.pop() } else { None })
-    }
-
-    /// How many runs a worker has in memory: `runs_in_memory` of its metrics page.
-    async fn runs_held(&self, worker: &ReadyNode) -> f64 {
-        let Some(probes) = &worker.probes else { return 0.0 };
-        let answer = self.http.get(format!("{probes}/metrics")).send().await;
-        // One that does not answer is dead, and holds nothing.
-        let Ok(answer) = answer else { return 0.0 };
-        let page = answer.text().await.unwrap_or_default();
-        let line = page.lines().find_map(|line| line.strip_prefix("runs_in_memory "));
-        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0.0)
+    /// The worker that carries the command; `None` while none does.
+    pub(super) async fn holder(&self, id: &str) -> Result<Option<ReadyNode>, Trouble> {
+        let command = self.command(id).await?;
+        Ok(self.workers()?.into_iter().find(|worker| command["node"] == *worker.node))
     }
 }

@@ -10,14 +10,16 @@ use crate::read::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, Gate
 
 type Query = QueryBuilder<Postgres>;
 
-const COMMAND: &str = "select id, client_id, kind, workflow, platform, account_id, session_id, correlation_id,
+pub(super) const COMMAND: &str =
+    "select id, client_id, kind, workflow, platform, account_id, session_id, correlation_id,
     idempotency_key, priority, not_before, deadline, policy, input, trace_id, parent_id, submitted_by, created_at,
     status, wait_reason, due, epoch, seq, node, result, error, ended_at from fermata.command where ";
-const ACTION: &str = "select id, intent_id, run_id, client_id, step_key, number, state, action_type, platform,
+pub(super) const ACTION: &str =
+    "select id, intent_id, run_id, client_id, step_key, number, state, action_type, platform,
     account_id, lane, idempotency_key, payload_hash, policy_hash, verdict, attempt_id, epoch, call_deadline, resends,
     looks, effect, receipt, error, level, created_at, updated_at from fermata.action where true";
-const GATE: &str = "select to_jsonb(g) as gate_row from fermata.gate g where ";
-const ARTIFACT: &str = "select id, client_id, run_id, kind, content_type, checksum, bytes, created_at
+pub(super) const GATE: &str = "select to_jsonb(g) as gate_row from fermata.gate g where ";
+pub(super) const ARTIFACT: &str = "select id, client_id, run_id, kind, content_type, checksum, bytes, created_at
     from fermata.artifact where ";
 
 /// How far a run's id may be off its `created_at`: ids are made by nodes, times by the database.
@@ -108,13 +110,17 @@ pub(super) fn gates(client: &str, filter: &GateFilter, page: Page) -> Query {
     if let Some(run) = filter.run {
         query.push(" and g.run_id = ").push_bind(run.0);
     }
+    opened_before(&mut query, page);
+    query.push(" order by g.opened_at desc, g.id desc limit ").push_bind(page.probe());
+    query
+}
+
+/// Gates opened inside the database have ids without time: the order is by opening.
+pub(super) fn opened_before(query: &mut Query, page: Page) {
     if let Some(after) = page.after() {
-        // Gates opened inside the database have ids without time: the order is by opening.
         query.push(" and (g.opened_at, g.id) < (select a.opened_at, a.id from fermata.gate a where a.id = ");
         query.push_bind(after).push(")");
     }
-    query.push(" order by g.opened_at desc, g.id desc limit ").push_bind(page.probe());
-    query
 }
 
 pub(super) fn artifact(id: ArtifactId) -> Query {
@@ -135,33 +141,39 @@ pub(super) fn artifacts(client: &str, filter: &ArtifactFilter, page: Page) -> Qu
 }
 
 pub(super) fn events(client: &str, filter: &EventFilter, (after, until): (i64, i64), most: u32) -> Query {
-    let mut query =
-        Query::new("select position, at, client_id, run_id, type, severity, data from fermata.event where position > ");
-    query.push_bind(after).push(" and position <= ").push_bind(until);
-    equal(&mut query, "client_id", of_client(client));
-    any(&mut query, "type", &filter.types);
+    let mut query = Query::new(
+        "select e.position, e.at, e.client_id, e.run_id, e.type, e.severity, e.data,
+                r.account_id, r.session_id, r.correlation_id, r.trace_id
+         from fermata.event e left join fermata.run r on r.id = e.run_id where e.position > ",
+    );
+    query.push_bind(after).push(" and e.position <= ").push_bind(until);
+    equal(&mut query, "e.client_id", of_client(client));
+    equal(&mut query, "e.client_id", filter.client_id.as_deref());
+    equal(&mut query, "r.account_id", filter.account_id.as_deref());
+    equal(&mut query, "r.session_id", filter.session_id.as_deref());
+    any(&mut query, "e.type", &filter.types);
     if let Some(run) = filter.run {
-        query.push(" and run_id = ").push_bind(run.0);
+        query.push(" and e.run_id = ").push_bind(run.0);
     }
     if let Some(least) = filter.min_severity {
-        query.push(" and severity >= ").push_bind(least as i16);
+        query.push(" and e.severity >= ").push_bind(least as i16);
     }
-    query.push(" order by position limit ").push_bind(i64::from(most));
+    query.push(" order by e.position limit ").push_bind(i64::from(most));
     query
 }
 
 /// The one client to narrow a query to, if the principal acts for one only.
-fn of_client(client: &str) -> Option<&str> {
+pub(super) fn of_client(client: &str) -> Option<&str> {
     (client != "*").then_some(client)
 }
 
-fn equal(query: &mut Query, column: &'static str, value: Option<&str>) {
+pub(super) fn equal(query: &mut Query, column: &'static str, value: Option<&str>) {
     if let Some(value) = value {
         query.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
     }
 }
 
-fn any(query: &mut Query, column: &'static str, values: &[String]) {
+pub(super) fn any(query: &mut Query, column: &'static str, values: &[String]) {
     if !values.is_empty() {
         query.push(" and ").push(column).push(" = any (").push_bind(values.to_vec()).push(")");
     }

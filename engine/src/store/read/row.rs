@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::event::{Cursor, Severity};
 use crate::id::{ActionId, ArtifactId, IntentId, NodeId, RunId};
 use crate::read::{
-    ActionView, ArtifactView, CommandView, EventFacts, EventView, GateView, Lifecycle, Links, StepState, StepView,
+    ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, Lifecycle, Links,
+    StepState, StepSummary, StepView,
 };
 use crate::step::Kind;
 
@@ -70,6 +71,36 @@ pub(super) fn step(row: &PgRow) -> Answer<StepView> {
         duration_ms: (ended_at - started_at).num_milliseconds().max(0),
         epoch: row.try_get("epoch")?,
         generation: row.try_get("generation")?,
+    })
+}
+
+pub(super) fn step_summary(row: &PgRow) -> Answer<StepSummary> {
+    let command_id = RunId(row.try_get("of_id")?);
+    Ok(StepSummary { command_id, began_at: row.try_get("began_at")?, newest: step(row)? })
+}
+
+pub(super) fn intent(row: &PgRow) -> Answer<IntentView> {
+    Ok(IntentView {
+        intent_id: IntentId(row.try_get("id")?),
+        client_id: row.try_get("client_id")?,
+        key: row.try_get("key")?,
+        spec: row.try_get("spec")?,
+        current_action: row.try_get::<Option<Uuid>, _>("current_action")?.map(ActionId),
+        repeat_allowed: row.try_get("repeat_allowed")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+pub(super) fn audit(row: &PgRow) -> Answer<AuditView> {
+    Ok(AuditView {
+        position: row.try_get("position")?,
+        at: row.try_get("at")?,
+        client_id: row.try_get("client_id")?,
+        command_id: row.try_get::<Option<Uuid>, _>("run_id")?.map(RunId),
+        action_id: row.try_get::<Option<Uuid>, _>("action_id")?.map(ActionId),
+        actor: row.try_get("actor")?,
+        phase: row.try_get("phase")?,
+        body: row.try_get("body")?,
     })
 }
 
@@ -139,7 +170,8 @@ pub(super) fn artifact(row: &PgRow) -> Answer<ArtifactView> {
     })
 }
 
-pub(super) fn event(row: &PgRow) -> Answer<EventView> {
+/// An event of the stream's `epoch`.
+pub(in crate::store) fn event(row: &PgRow, epoch: u32) -> Answer<EventView> {
     let severity = match row.try_get::<i16, _>("severity")? {
         0 => Severity::Debug,
         1 => Severity::Info,
@@ -147,12 +179,16 @@ pub(super) fn event(row: &PgRow) -> Answer<EventView> {
         _ => Severity::Error,
     };
     Ok(EventView::from(EventFacts {
-        cursor: Cursor::at(row.try_get("position")?),
+        cursor: Cursor { epoch, position: row.try_get("position")? },
         at: row.try_get("at")?,
         client_id: row.try_get("client_id")?,
         run: row.try_get::<Option<Uuid>, _>("run_id")?.map(RunId),
         kind: row.try_get("type")?,
         severity,
         data: row.try_get("data")?,
+        account_id: row.try_get("account_id")?,
+        session_id: row.try_get("session_id")?,
+        correlation_id: row.try_get("correlation_id")?,
+        trace_id: row.try_get("trace_id")?,
     }))
 }
