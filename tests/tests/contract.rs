@@ -9,10 +9,15 @@ mod commands;
 mod events;
 #[path = "contract/program.rs"]
 mod program;
+#[path = "contract/workflows.rs"]
+mod workflows;
+
+use std::sync::Arc;
 
 use fermata_api::app::{AppOptions, AppState, app};
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
+use fermata_workflows::Catalog;
 use jsonschema::Validator;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -26,10 +31,17 @@ struct Served {
 
 impl Served {
     async fn start(engine: &Engine) -> Self {
+        Self::start_with(engine, Catalog::default()).await
+    }
+
+    async fn start_with(engine: &Engine, flows: Catalog) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = app(AppState::new(engine.clone(), AppOptions::default()));
+        let mut state = AppState::new(engine.clone(), AppOptions::default());
+        state.flow_schema = Arc::new(fermata_workflows::flow::schema());
+        state.catalog = Arc::new(flows.with_code(engine.registry()));
+        let router = app(state);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let new = NewToken {
             client_id: "c".into(),

@@ -3,7 +3,7 @@
 use fermata_engine::clock::Clock;
 use fermata_engine::workflow::Registry;
 use fermata_tests::TestDb;
-use fermata_workflows::{Installation, registry};
+use fermata_workflows::{Catalog, Installation, registry};
 use serde_json::{Value, json};
 
 use super::Served;
@@ -133,18 +133,20 @@ fn command(kind: &str, payload: &Value, more: &Value) -> Value {
     command
 }
 
-fn installed() -> Registry {
+/// The flows and the registry of an installation whose demo site does not answer.
+fn installation() -> (Catalog, Registry) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut installation = Installation::with_packs(Clock::system()).unwrap();
     installation.sites.insert("demo_site".into(), "http://127.0.0.1:9".into());
-    registry(installation).unwrap()
+    (Catalog::of_flows(&installation.flows), registry(installation).unwrap())
 }
 
 /// An API whose commands nobody carries out.
-async fn front() -> (TestDb, Served) {
+pub(crate) async fn front() -> (TestDb, Served) {
+    let (flows, registry) = installation();
     let db = TestDb::new().await;
-    let engine = db.engine(installed()).await;
-    let served = Served::start(&engine).await;
+    let engine = db.engine(registry).await;
+    let served = Served::start_with(&engine, flows).await;
     (db, served)
 }
 
@@ -155,7 +157,8 @@ async fn runs(db: &TestDb) -> i64 {
 #[test]
 fn every_command_type_has_samples() {
     let samples = samples();
-    for name in installed().names() {
+    let registry = installation().1;
+    for name in registry.names() {
         let of_type = samples.iter().find(|samples| samples.kind == name);
         let of_type = of_type.unwrap_or_else(|| panic!("`{name}` has no samples: add them to samples()"));
         assert!(!of_type.good.is_empty() && !of_type.bad.is_empty(), "`{name}` needs good and bad ones");
@@ -209,7 +212,8 @@ async fn every_schema_is_listed_with_its_identity() {
         assert!(jsonschema::meta::is_valid(&document), "{schema}");
         names.push(schema["name"].as_str().unwrap().to_owned());
     }
-    let commands: Vec<&str> = installed().names().collect();
+    let registry = installation().1;
+    let commands: Vec<&str> = registry.names().collect();
     let events = fermata_engine::event::schema::TYPES.iter().map(|known| known.name);
     for wanted in commands.into_iter().chain(events).chain(["command", "event", "flow"]) {
         assert!(names.iter().any(|name| name == wanted), "{wanted}");
