@@ -143,7 +143,7 @@ async fn an_approval_lets_a_run_go_on_and_is_given_once() {
     let stage = Stage::new().await;
     let (id, gate) = stage.asking("approval", "dm_send").await;
     let listed = stage.fermata(&["gates", "list"]).await;
-    assert!(listed.out.contains(&gate) && listed.out.contains("dm_send"), "{}", listed.out);
+    assert!([&*gate, "dm_send", "hello"].iter().all(|it| listed.out.contains(it)), "{}", listed.out);
     let waiting = stage.fermata(&["watch", &id, "--until-wait"]).await;
     assert_eq!(waiting.code, 9, "{}{}", waiting.out, waiting.err);
     let approve = ["gates", "approve", &gate, "--comment", "fine", "--outputs", r#"{"n": 1}"#];
