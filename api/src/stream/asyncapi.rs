@@ -122,6 +122,6 @@ mod tests {
     fn every_frame_is_a_message() {
         let document = document();
         let messages = document["components"]["messages"].as_object().unwrap();
-        assert_eq!(messages.len(), 5 + 9, "{:?}", messages.keys().collect::<Vec<_>>());
+        assert_eq!(messages.len(), 5 + 8, "{:?}", messages.keys().collect::<Vec<_>>());
     }
 }
