@@ -8,6 +8,10 @@ const node = (tag, attributes = {}, ...children) => {
   return element;
 };
 
+// What stands in backticks is code.
+const prose = (text) => node("span", {},
+  ...(text || "").split("`").map((part, n) => (n % 2 ? node("code", {}, part) : part)));
+
 const shapeName = (reference) => reference.split("/").pop();
 
 // A shape in a few words, with links to the named ones.
@@ -31,7 +35,7 @@ const fields = (schema) => {
     node("tr", {},
       node("td", {}, node("code", {}, name), (schema.required || []).includes(name) ? " *" : ""),
       node("td", {}, inWords(field)),
-      node("td", {}, (field && field.description) || "")));
+      node("td", {}, prose(field && field.description))));
   return rows.length ? node("table", {}, ...rows) : node("p", {}, inWords(schema));
 };
 
@@ -40,7 +44,7 @@ const parameters = (list) => node("table", {}, ...list.map((parameter) =>
     node("td", {}, node("code", {}, parameter.name), parameter.required ? " *" : ""),
     node("td", {}, parameter.in),
     node("td", {}, inWords(parameter.schema)),
-    node("td", {}, parameter.description || ""))));
+    node("td", {}, prose(parameter.description)))));
 
 const content = (body) => Object.entries((body && body.content) || {}).map(([kind, { schema }]) =>
   node("p", {}, node("code", {}, kind), " ", inWords(schema)));
@@ -50,14 +54,14 @@ const operation = (path, method, it) => {
     node("summary", {},
       node("span", { class: `method ${method}` }, method.toUpperCase()),
       node("span", { class: "path" }, path), " ",
-      node("span", { class: "what" }, it.summary || "")));
-  if (it.description) details.append(node("p", {}, it.description));
+      node("span", { class: "what" }, prose(it.summary))));
+  if (it.description) details.append(node("p", {}, prose(it.description)));
   if (!it.security) details.append(node("p", {}, "Needs no token, unless the installation says otherwise."));
   if ((it.parameters || []).length) details.append(node("h4", {}, "Parameters"), parameters(it.parameters));
   if (it.requestBody) details.append(node("h4", {}, "Body"), ...content(it.requestBody));
   details.append(node("h4", {}, "Answers"));
   for (const [status, answer] of Object.entries(it.responses || {})) {
-    details.append(node("p", {}, node("strong", {}, status), " ", answer.description || ""), ...content(answer));
+    details.append(node("p", {}, node("strong", {}, status), " ", prose(answer.description)), ...content(answer));
   }
   details.dataset.words = [path, method, it.summary, it.description, it.operationId].join(" ").toLowerCase();
   return details;
@@ -65,13 +69,15 @@ const operation = (path, method, it) => {
 
 const draw = (api) => {
   document.getElementById("title").textContent = `${api.info.title} ${api.info.version}`;
-  document.getElementById("about").textContent = api.info.description || "";
-  const sections = new Map((api.tags || []).map((tag) => [tag.name, node("section", { id: `tag-${tag.name}` },
-    node("h2", {}, tag.name), node("p", {}, tag.description || ""))]));
+  document.getElementById("about").replaceChildren(prose(api.info.description));
+  const section = (name, about) => [name, node("section", { id: `tag-${name}` }, node("h2", {}, name), node("p", {}, prose(about)))];
+  const sections = new Map((api.tags || []).map((tag) => section(tag.name, tag.description)));
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, it] of Object.entries(methods)) {
-      const section = sections.get((it.tags || [])[0]);
-      if (section) section.append(operation(path, method, it));
+      // An operation under a tag that nobody described is shown all the same.
+      const tag = (it.tags || ["other"])[0];
+      if (!sections.has(tag)) sections.set(...section(tag, ""));
+      sections.get(tag).append(operation(path, method, it));
     }
   }
   document.getElementById("operations").replaceChildren(...sections.values());
@@ -80,20 +86,25 @@ const draw = (api) => {
   document.getElementById("shapes").replaceChildren(node("h2", {}, "shapes"),
     ...Object.entries(api.components.schemas).map(([name, schema]) =>
       node("details", { id: `shape-${name}` }, node("summary", {}, node("code", {}, name)),
-        node("p", {}, schema.description || ""), fields(schema),
+        node("p", {}, prose(schema.description)), fields(schema),
         node("details", {}, node("summary", {}, "as JSON Schema"), node("pre", {}, JSON.stringify(schema, null, 2))))));
   openTarget();
 };
 
 const openTarget = () => {
   const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (target && target.tagName === "DETAILS") target.open = true;
+  if (!target) return;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 };
 
 document.getElementById("filter").addEventListener("input", (event) => {
   const wanted = event.target.value.trim().toLowerCase();
   for (const details of document.querySelectorAll("main details")) {
     details.hidden = wanted !== "" && !details.dataset.words.includes(wanted);
+  }
+  for (const section of document.querySelectorAll("main section")) {
+    section.hidden = !section.querySelector("details:not([hidden])");
   }
 });
 window.addEventListener("hashchange", openTarget);

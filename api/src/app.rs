@@ -9,14 +9,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use fermata_engine::engine::Engine;
 use fermata_engine::read::Dependency;
+use fermata_workflows::Catalog;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::auth::authenticate;
 use crate::error::{Kind, Problem};
-use crate::rest::{self, layer};
+use crate::rest::rate_limit::{RateLimit, RateLimiter, limit};
+use crate::rest::{self, doubt, layer, room};
+use crate::stream::{self, Streams};
+
+/// Streams of one process unless the configuration says otherwise.
+const MAX_STREAMS: usize = 10_000;
 
 /// Renders the metrics page.
 pub type RenderMetrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
@@ -34,10 +42,18 @@ pub struct AppState {
     pub config_report: Arc<Value>,
     /// The schema of flow documents.
     pub flow_schema: Arc<Value>,
+    /// The workflows of this installation.
+    pub catalog: Arc<Catalog>,
     /// Renders `/metrics`.
     pub metrics: RenderMetrics,
     /// Further dependencies for `/ready`.
     pub dependencies: AskDependencies,
+    /// The streams of this process.
+    pub streams: Streams,
+    /// How much each principal has asked lately. One for all listeners of the process.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// One permit for each request that may be under way. One for all listeners of the process.
+    pub room: Arc<Semaphore>,
 }
 
 impl fmt::Debug for AppState {
@@ -47,15 +63,20 @@ impl fmt::Debug for AppState {
 }
 
 impl AppState {
-    /// A state with an empty configuration report, metrics page and list of further dependencies.
+    /// A state without flows, with an empty configuration report, metrics page and list of further
+    /// dependencies.
     pub fn new(engine: Engine, options: AppOptions) -> Self {
         Self {
+            catalog: Arc::new(Catalog::default().with_code(engine.registry())),
+            rate_limiter: Arc::new(RateLimiter::new(options.rate_limit, engine.clock().clone())),
+            room: Arc::new(Semaphore::new(options.max_in_flight)),
             engine,
             options,
             config_report: Arc::new(Value::Null),
             flow_schema: Arc::new(Value::Bool(true)),
             metrics: Arc::new(|| Box::pin(async { String::new() })),
             dependencies: Arc::new(|| Box::pin(async { Vec::new() })),
+            streams: Streams::new(MAX_STREAMS),
         }
     }
 }
@@ -67,6 +88,10 @@ pub struct AppOptions {
     pub max_body_bytes: usize,
     /// How long a request may take (`REQUEST_TIMEOUT_SECS`).
     pub request_timeout: Duration,
+    /// How many requests may be under way at once (`MAX_IN_FLIGHT`).
+    pub max_in_flight: usize,
+    /// What one token may ask (`RATE_LIMIT_PER_MINUTE`, `RATE_LIMIT_BURST`); `None` is everything.
+    pub rate_limit: Option<RateLimit>,
     /// Whether the probes need a token too (`PROBES_REQUIRE_AUTH`, C-05).
     pub probes_require_auth: bool,
     /// How the outside reaches us (`PUBLIC_BASE_URL`), without a slash at the end; empty gives
@@ -79,6 +104,8 @@ impl Default for AppOptions {
         Self {
             max_body_bytes: 2 << 20,
             request_timeout: Duration::from_secs(30),
+            max_in_flight: 1024,
+            rate_limit: None,
             probes_require_auth: false,
             public_base_url: String::new(),
         }
@@ -109,12 +136,39 @@ pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
     if state.options.probes_require_auth {
         probes = probes.route_layer(guard.clone());
     }
-    probes
-        .merge(protected.merge(mounts.protected).route_layer(guard))
+    let (pages, _) = rest::pages().split_for_parts();
+    let protected = protected
+        .merge(mounts.protected)
+        .route_layer(from_fn(doubt::own))
+        .route_layer(from_fn_with_state(state.clone(), limit))
+        .route_layer(guard);
+    let routes = probes
+        .merge(protected)
+        .merge(pages)
         .merge(rest::docs::pages())
         .merge(mounts.open)
-        .fallback(async || Problem::new(Kind::NotFound, "no such route; /openapi.json lists them"))
+        .route("/v1/stream", get(stream::open))
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; /openapi.json lists them"));
+    wrapped(routes, state)
+}
+
+/// What the telemetry port serves: the stream, and the probes.
+pub fn telemetry(state: AppState) -> Router {
+    let guard = from_fn_with_state(state.clone(), authenticate);
+    let (mut probes, _) = rest::probes().split_for_parts();
+    if state.options.probes_require_auth {
+        probes = probes.route_layer(guard);
+    }
+    let routes = probes
+        .route("/v1/stream", get(stream::open))
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; the stream is /v1/stream"));
+    wrapped(routes, state)
+}
+
+fn wrapped(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .layer(from_fn_with_state(state.clone(), layer::bound))
+        .layer(from_fn_with_state(state.clone(), room::enter))
         .layer(from_fn(layer::secure))
         .layer(from_fn_with_state(state.clone(), layer::observe))
         .with_state(state)

@@ -5,6 +5,7 @@
 //! the body, because only it knows the request id, the path and the public address.
 
 mod engine;
+pub(crate) mod pages;
 
 use std::error::Error;
 
@@ -35,6 +36,11 @@ macro_rules! slugs {
             /// The last part of the problem's type URI.
             pub const fn slug(self) -> &'static str {
                 match self { $(Self::$kind => $slug,)+ }
+            }
+
+            /// The word for programs, where none is finer.
+            pub fn code(self) -> String {
+                self.slug().replace('-', "_")
             }
 
             /// The same sentence for every problem of the kind.
@@ -154,6 +160,11 @@ impl Problem {
     /// A fault of ours: logged whole, told without its insides.
     pub fn internal(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error, error.code = "internal", "a request failed: {error}");
+        Self::broken()
+    }
+
+    /// A fault of ours that is in the log already.
+    pub fn broken() -> Self {
         Self::new(Kind::Internal, "something went wrong on our side; the log has it under the request id")
     }
 
@@ -192,9 +203,14 @@ impl Problem {
         self.0.kind
     }
 
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The word for programs.
     pub fn code(&self) -> String {
-        self.0.code.map_or_else(|| self.0.kind.slug().replace('-', "_"), str::to_owned)
+        self.0.code.map_or_else(|| self.0.kind.code(), str::to_owned)
     }
 
     /// The body to send.

@@ -12,5 +12,6 @@ pub mod openapi;
 pub mod postgres;
 pub mod process;
 pub mod rest;
+pub mod stream;
 pub mod supervisor;
 pub mod telemetry;

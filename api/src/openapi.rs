@@ -15,7 +15,9 @@ use crate::rest::{self, wire};
     info(
         title = "Fermata",
         description = "Durable workflows that act on the outside world exactly once, or stop and ask. \
-                       Refusals are `application/problem+json` (RFC 9457); lists are pages with an opaque cursor."
+                       Refusals are `application/problem+json` (RFC 9457), and `type` leads to a page about them; \
+                       lists are pages with an opaque cursor. A body that comes as \
+                       `application/x-www-form-urlencoded`, as `curl -d` sends it, is read as JSON too."
     ),
     tags(
         (name = "commands", description = "What clients ask for, and how it goes."),
@@ -23,7 +25,8 @@ use crate::rest::{self, wire};
         (name = "gates", description = "Waits for a person's decision."),
         (name = "events", description = "Immutable facts, in the order in which they became durable."),
         (name = "artifacts", description = "Files kept for commands."),
-        (name = "schemas", description = "What commands and flows look like."),
+        (name = "workflows", description = "What this installation can do."),
+        (name = "schemas", description = "What commands, events and flows look like."),
         (name = "tokens", description = "Access."),
         (name = "process", description = "This process."),
     )
@@ -32,7 +35,7 @@ struct Head;
 
 /// The whole document.
 pub fn document() -> Value {
-    let (_, open) = rest::probes().split_for_parts();
+    let (_, open) = rest::probes().merge(rest::pages()).split_for_parts();
     let (_, protected) = rest::protected().split_for_parts();
     let guarded: Vec<String> = protected.paths.paths.keys().cloned().collect();
     let mut head = Head::openapi();

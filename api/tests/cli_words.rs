@@ -43,6 +43,8 @@ fn every_command_has_help_with_examples() {
         "token revoke",
         "submit",
         "watch",
+        "workflows list",
+        "workflows show",
         "runs list",
         "runs show",
         "runs cancel",

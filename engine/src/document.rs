@@ -15,6 +15,12 @@ pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 /// The longest key (names, keys, accounts) in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
 
+/// What the identities of all published schemas begin with.
+///
+/// An identity is the same in every installation, so that a schema read in one is the schema of the
+/// other; where to read it here is another matter (`/v1/schemas`).
+pub const SCHEMA_BASE: &str = "https://fermata.dev/schemas";
+
 /// JSON as text, made once and stored as it is.
 pub type Raw = Box<RawValue>;
 

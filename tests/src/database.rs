@@ -133,6 +133,36 @@ impl TestDb {
     }
 }
 
+/// Everything that a database holds, as text: each row of each table.
+///
+/// # Panics
+/// When it cannot be read.
+#[expect(clippy::expect_used, reason = "a harness fails its test by panicking")]
+pub async fn contents(url: &str) -> String {
+    let mut database = PgConnection::connect(url).await.expect("the database answers");
+    database.execute("set role fermata_writer").await.expect("the writer's role can be taken");
+    // Partitions are read through their table, so that no row is left out or read twice.
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p', 'm') and not c.relispartition
+           and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+         order by 1",
+    )
+    .fetch_all(&mut database)
+    .await
+    .expect("the tables can be listed");
+    let mut all = String::new();
+    for table in tables {
+        let statement = format!("select coalesce(string_agg(t::text, chr(10)), '') from {table} t");
+        let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&mut database)
+            .await
+            .unwrap_or_else(|error| panic!("{table} can be read: {error}"));
+        all.push_str(&format!("{table}\n{rows}\n"));
+    }
+    all
+}
+
 /// A command for client `c`.
 pub fn submission(kind: &str, payload: Value) -> Submission {
     Submission { client_id: "c".into(), kind: kind.into(), payload, ..Submission::default() }

@@ -57,6 +57,14 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings of its own.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         // Another test of this process may have installed it; either way there is one.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client can be made");
@@ -76,6 +84,7 @@ impl Dev {
             .stdout(log.try_clone().expect("a handle can be cloned"))
             .stderr(log)
             .env_remove("DATABASE_URL")
+            .envs(settings.iter().copied())
             .spawn()
             .expect("the program starts");
         let ready: Ready = eventually("dev is ready", || {
@@ -139,6 +148,37 @@ impl Dev {
         let ledger: Vec<Value> =
             self.http.get(url).send().await.expect("the demo site answers").json().await.expect("the ledger is a list");
         ledger.iter().filter(|entry| entry["reference"] == reference || entry["key"] == reference).count()
+    }
+
+    /// How often an account has logged in at the demo site, and the token that it was given.
+    ///
+    /// # Panics
+    /// When the demo site does not answer.
+    pub async fn logins(&self, handle: &str) -> (u64, String) {
+        let url = format!("{}/_logins?handle={handle}", self.ready.demo_site);
+        let seen: Value =
+            self.http.get(url).send().await.expect("the demo site answers").json().await.expect("it speaks JSON");
+        (seen["count"].as_u64().unwrap_or_default(), seen["token"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// All that was written to files: logs of each process, artifacts, what `dev` keeps. Not the
+    /// files of Postgres.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub fn files(&self) -> Vec<u8> {
+        let (mut all, mut folders) = (Vec::new(), vec![self.folder.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder can be read") {
+                let path = entry.expect("an entry can be read").path();
+                if path.is_dir() && !path.ends_with("postgres") {
+                    folders.push(path);
+                } else if path.is_file() {
+                    all.extend(std::fs::read(path).expect("a file can be read"));
+                }
+            }
+        }
+        all
     }
 
     /// The command, once it has one of these statuses.

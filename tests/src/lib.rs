@@ -8,7 +8,7 @@ mod dev;
 mod outside;
 mod wait;
 
-pub use database::{TestDb, cluster_url, submission};
+pub use database::{TestDb, cluster_url, contents, submission};
 pub use dev::{Dev, NodeEntry, Ready};
 pub use outside::{Ledger, Post, Promises};
 pub use wait::{PATIENCE, eventually};

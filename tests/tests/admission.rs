@@ -2,15 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fermata_engine::access::Principal;
-use fermata_engine::read::EventFilter;
 use fermata_engine::run::{Submission, SubmitError};
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_engine::{Engine, event::Cursor};
 use fermata_tests::{TestDb, eventually, submission};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -37,9 +33,6 @@ impl Workflow for Steps {
         Ok(Value::Null)
     }
 }
-
-/// How long the writers of the stream go on.
-const WRITING: Duration = Duration::from_secs(30);
 
 fn registry() -> Registry {
     Registry::new().with(Steps)
@@ -103,51 +96,6 @@ async fn what_postgres_would_refuse_is_refused_before_it_is_queued() {
     }
     assert!(matches!(engine.submit(&by, submission("none", json!({}))).await, Err(SubmitError::UnknownType { .. })));
     assert_eq!(db.count("select count(*) from fermata.run").await, 0);
-}
-
-/// Follows the stream by its cursor until told to stop and the head is reached; answers positions.
-async fn follow(engine: Engine, stop: Arc<AtomicBool>) -> Vec<i64> {
-    let (by, mut after, mut seen) = (Principal::operator(), Some(Cursor::at(0)), Vec::new());
-    loop {
-        let stopping = stop.load(Ordering::SeqCst);
-        let page = engine.events(&by, &EventFilter::default(), after, 100).await.unwrap();
-        seen.extend(page.items.iter().map(|event| event.cursor.position));
-        after = page.items.last().map(|event| event.cursor).or(after);
-        if page.items.is_empty() && stopping {
-            return seen;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_pages_by_cursor_sees_every_event_once_and_in_commit_order() {
-    let db = TestDb::new().await;
-    let writers = join_all((0..8).map(|_| db.worker(registry(), Duration::from_secs(10)))).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(follow(writers[0].clone(), Arc::clone(&stop)));
-    let by = Principal::operator();
-    let until = writers[0].clock().monotonic() + WRITING;
-    let accepted = join_all(writers.iter().zip(1_u32..).map(|(writer, n)| {
-        let by = &by;
-        async move {
-            let mut round = 0;
-            while writer.clock().monotonic() < until {
-                round += n;
-                writer.submit(by, submission("test.steps", json!({"steps": round % 7}))).await.unwrap();
-            }
-            round / n
-        }
-    }))
-    .await;
-    let accepted = i64::from(accepted.iter().sum::<u32>());
-    eventually("all runs end", || async {
-        (db.count("select count(*) from fermata.outcome").await == accepted).then_some(())
-    })
-    .await;
-    stop.store(true, Ordering::SeqCst);
-    let seen = reader.await.unwrap();
-    let head = db.count("select event from fermata.position").await;
-    assert_eq!(seen, (1..=head).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,12 @@
-//! Laws of the house: who may depend on whom, and what has only one address (design, section 3).
+//! Laws of the house: who may depend on whom, what has only one address (design, section 3), how
+//! migrations grow, and that no secret is in the repository.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "house/migrations.rs"]
+mod migrations;
+#[path = "house/secrets.rs"]
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::bench::BenchSteps;
 use crate::browser::BrowserLane;
 use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tools};
+use crate::host::HostPattern;
 use crate::packs::packs;
 
 /// What is particular to one installation.
@@ -20,8 +21,8 @@ pub struct Installation {
     /// Addresses of sites by name, without a slash at the end; flows name them `${env.<name>}`.
     /// Their hosts are allowed.
     pub sites: BTreeMap<String, String>,
-    /// Further hosts that flows may reach: `example.org`, or `127.0.0.1:7079` for one port.
-    pub allow_hosts: Vec<String>,
+    /// Further hosts that flows may reach, on any port.
+    pub allow_hosts: Vec<HostPattern>,
     /// Where browsers come from; without it flows with browser steps fail.
     pub browser: Option<BrowserLane>,
     /// Time.
@@ -38,7 +39,7 @@ impl Installation {
 /// The workflows of an installation. Of several flows with one name the last wins.
 pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
     let Installation { flows, sites, allow_hosts, browser, clock } = installation;
-    let allowed = AllowList::new(allow_hosts.iter().map(String::as_str), sites.values().map(String::as_str));
+    let allowed = AllowList::new(allow_hosts, sites.values().map(String::as_str));
     let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
     let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
     let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();

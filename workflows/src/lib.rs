@@ -7,9 +7,13 @@
 
 pub mod bench;
 pub mod browser;
+mod catalog;
 pub mod flow;
+mod host;
 mod installation;
 mod packs;
 
+pub use catalog::{Catalog, CatalogEntry, CatalogStep, WorkflowKind};
+pub use host::{HostPattern, NotAHostPattern};
 pub use installation::{Installation, registry};
 pub use packs::packs;

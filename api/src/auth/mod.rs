@@ -17,6 +17,8 @@ use fermata_engine::access::Principal;
 use crate::app::AppState;
 use crate::error::{Kind, Problem};
 
+pub(crate) use credentials::token;
+
 /// Who calls, for handlers of protected routes.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Principal);

@@ -33,7 +33,12 @@ pub(crate) struct ApiArgs {
 impl ApiArgs {
     /// Whether an API or a token is named by a flag or the environment.
     pub(super) fn is_meant(&self) -> bool {
-        self.url.is_some() || self.token_file.is_some() || inherited_token().is_some()
+        self.url().is_some() || self.token_file.is_some() || inherited_token().is_some()
+    }
+
+    /// The named address; an empty one counts as not set, as in every configuration of ours.
+    fn url(&self) -> Option<&String> {
+        self.url.as_ref().filter(|url| !url.is_empty())
     }
 }
 
@@ -52,8 +57,8 @@ impl Api {
         let ready = Ready::read(&ready_file).map_err(|error| Trouble::file("cannot read", &ready_file, &error))?;
         let of_dev = ready.clone().and_then(|ready| ready.control);
         // The token of `dev` goes to `dev` only.
-        let same = args.url.is_none() || args.url == of_dev;
-        let Some(base) = args.url.clone().or(of_dev) else {
+        let same = args.url().is_none() || args.url() == of_dev.as_ref();
+        let Some(base) = args.url().cloned().or(of_dev) else {
             return Err(Trouble::new(Exit::Unreachable, "no API to speak to")
                 .why(format!(
                     "neither --url nor FERMATA_URL is set, and no `fermata dev` runs on {}",
@@ -84,6 +89,11 @@ impl Api {
     /// Where it is.
     pub(super) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// What it is asked with.
+    pub(super) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Reads something.
@@ -179,8 +189,13 @@ fn refused(status: StatusCode, body: &[u8]) -> Trouble {
         .code(problem.code)
 }
 
+/// Whether a code says that a policy, a budget or a kill switch stood in the way.
+pub(super) fn is_blocked(code: &str) -> bool {
+    ["policy", "budget", "kill_switch", "effect_denied"].iter().any(|word| code.starts_with(word))
+}
+
 fn exit_of(status: StatusCode, code: &str) -> Exit {
-    if ["policy", "budget", "kill_switch"].iter().any(|word| code.starts_with(word)) {
+    if is_blocked(code) {
         return Exit::Blocked;
     }
     match status.as_u16() {

@@ -8,6 +8,9 @@ use super::runs::{json_value, present, query};
 use super::{Output, field, table};
 use crate::process::{Exit, Trouble};
 
+/// How much of what a person is to see stands in the table; `--json` has all of it.
+const MAX_SHOWN: usize = 120;
+
 /// What can be done with waits for a person.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GatesCommand {
@@ -64,10 +67,13 @@ async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
     let page = api.get(&query("/v1/gates", &[("state", Some(args.state)), ("command_id", args.command)])).await?;
     out.print(&page, || {
         let row = |it: &Value| {
-            ["gate_id", "state", "kind", "reason", "command_id", "opened_at"].map(|name| field(it, name)).to_vec()
+            let mut row =
+                ["gate_id", "state", "kind", "reason", "command_id", "opened_at"].map(|name| field(it, name)).to_vec();
+            row.push(field(it, "shown").chars().take(MAX_SHOWN).collect());
+            row
         };
         let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-        table(&["gate", "state", "kind", "reason", "command", "since"], &rows)
+        table(&["gate", "state", "kind", "reason", "command", "since", "shown"], &rows)
     });
     Ok(Exit::Done)
 }

@@ -1,8 +1,8 @@
 //! The command line: words in, one exit code out.
 //!
 //! Owns what can be typed and how it is answered. Decides nothing: each command calls the API
-//! ([`api`]), the engine, or [`process`](crate::process). One file per noun; to add a command, add
-//! its file, a variant of [`Command`] and a line in `run`.
+//! (`api`), the engine, or [`process`](crate::process). One file per noun; to add a command, add
+//! its file, a variant of `Command` and a line in `run`.
 
 mod api;
 mod bench;
@@ -10,14 +10,17 @@ mod config;
 mod demo;
 mod dev;
 mod doctor;
+mod events;
 mod explain;
 mod gates;
 mod migrate;
 mod runs;
 mod serve;
+mod stream;
 mod submit;
 mod token;
 mod watch;
+mod workflows;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -79,12 +82,18 @@ pub(crate) enum Command {
     Submit(submit::SubmitArgs),
     /// Follow a command until it ends.
     Watch(watch::WatchArgs),
+    /// List and show what this installation can do.
+    #[command(subcommand)]
+    Workflows(workflows::WorkflowsCommand),
     /// List, show, cancel and resume commands.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
     /// List and decide what waits for a person.
     #[command(subcommand)]
     Gates(gates::GatesCommand),
+    /// Follow what happens.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Measure this machine.
     Bench(bench::BenchArgs),
 }
@@ -139,8 +148,10 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Token(command) => interruptible(token::run(command, out)).await,
         Command::Submit(args) => interruptible(submit::run(args, out)).await,
         Command::Watch(args) => interruptible(watch::run(args, out)).await,
+        Command::Workflows(command) => interruptible(workflows::run(command, out)).await,
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
+        Command::Events(command) => interruptible(events::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.
         Command::Bench(args) => Box::pin(bench::run(args, out)).await,
     }

@@ -1,12 +1,11 @@
 //! `fermata serve`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, Role, Sources};
+use crate::config::{Config, Role, Site, Sources};
 use crate::process::{Exit, ServeOptions, Trouble, serve};
 
 const EXAMPLES: &str = "\
@@ -28,9 +27,9 @@ pub(crate) struct ServeArgs {
     /// A name for this process in the ready file
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// A site that flows may name `${env.NAME}`; may be given several times
-    #[arg(long, value_parser = site, value_name = "NAME=URL")]
-    site: Vec<(String, String)>,
+    /// A site that flows may name `${env.NAME}`, in place of the one in SITES; may be given several times
+    #[arg(long, value_name = "NAME=URL")]
+    site: Vec<Site>,
     /// Written once everything answers
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -49,34 +48,15 @@ fn role(word: &str) -> Result<Role, String> {
     Role::named(word).ok_or_else(|| format!("known are {}", Role::SERVED.join(", ")))
 }
 
-fn site(word: &str) -> Result<(String, String), String> {
-    let (name, url) = word.split_once('=').ok_or("write NAME=URL")?;
-    if name.is_empty() || !(url.starts_with("http://") || url.starts_with("https://")) {
-        return Err("write NAME=URL, with a URL of http or https".to_owned());
-    }
-    Ok((name.to_owned(), url.to_owned()))
-}
-
 pub(super) async fn run(args: ServeArgs) -> Result<Exit, Trouble> {
     let config = Config::load(&args.role, &Sources::of_process([]))?;
     let options = ServeOptions {
         node: args.node,
-        sites: args.site.into_iter().collect::<BTreeMap<_, _>>(),
+        sites: args.site,
         ready_file: args.ready_file,
         webdriver_listen: args.webdriver_listen,
         probes: args.probes,
         ignore_interrupt: args.under_dev,
     };
     serve(config, options).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_site_is_a_name_and_a_web_address() {
-        assert_eq!(site("a=http://b"), Ok(("a".into(), "http://b".into())));
-        assert!(site("a").is_err() && site("=http://b").is_err() && site("a=ftp://b").is_err());
-    }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use fermata_engine::clock::Clock;
 use serde_json::Value;
 
-use super::api::{Api, ApiArgs};
+use super::api::{Api, ApiArgs, is_blocked};
 use super::{Output, field};
 use crate::process::{Exit, Trouble, say};
 
@@ -18,8 +18,9 @@ Examples:
   fermata watch 0190…               each change of status as it happens
   fermata watch 0190… --until-wait  ends with 9 when a person is needed
 
-Ends with 0 when it succeeded, 1 when it failed or was cancelled, 8 when nobody can tell whether its
-effect happened, 9 when it waits for a person (with --until-wait).";
+Ends with 0 when it succeeded, 1 when it failed or was cancelled, 7 when a policy, a budget or a kill
+switch stopped it, 8 when nobody can tell whether its effect happened, 9 when it waits for a person
+(with --until-wait).";
 
 /// What to follow.
 #[derive(Debug, Args)]
@@ -72,6 +73,7 @@ fn outcome(status: &str, command: &Value) -> Option<Exit> {
     match status {
         "SUCCEEDED" => Some(Exit::Done),
         "FAILED" if command["error"]["code"] == "outcome_unknown" => Some(Exit::Unknown),
+        "FAILED" if is_blocked(&field(&command["error"], "code")) => Some(Exit::Blocked),
         "FAILED" | "CANCELLED" => Some(Exit::Failed),
         _ => None,
     }
@@ -104,7 +106,9 @@ mod tests {
         let unknown = json!({"error": {"code": "outcome_unknown"}});
         assert_eq!(outcome("SUCCEEDED", &Value::Null), Some(Exit::Done));
         assert_eq!(outcome("FAILED", &Value::Null), Some(Exit::Failed));
+        let stopped = json!({"error": {"code": "kill_switch"}});
         assert_eq!(outcome("FAILED", &unknown), Some(Exit::Unknown));
+        assert_eq!(outcome("FAILED", &stopped), Some(Exit::Blocked));
         assert_eq!(outcome("CANCELLED", &Value::Null), Some(Exit::Failed));
         assert_eq!(outcome("HUMAN_REQUIRED", &Value::Null), None);
     }

@@ -42,6 +42,10 @@ pub enum Kind {
     LogFilter,
     /// A comma-separated list of [`HostPattern`](super::HostPattern)s.
     HostPatterns,
+    /// A comma-separated list of web origins: scheme, host, and a port that is not the scheme's own.
+    Origins,
+    /// A comma-separated list of [`Site`](super::Site)s, each name at most once.
+    Sites,
 }
 
 /// One configuration key.
@@ -148,6 +152,23 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     GROUPS.iter().flat_map(|group| group.keys)
 }
 
+/// Variables of ours that configure nothing, so that nobody takes them for misspelt keys.
+pub(super) static OTHER_VARIABLES: &[&str] = &[
+    // Read by commands that talk to a running Fermata.
+    "FERMATA_URL",
+    "FERMATA_TOKEN",
+    // Names the demo site's program for `fermata dev`.
+    "FERMATA_DEMO_SITE_BIN",
+    // Marks the browsers of a supervisor.
+    "FERMATA_BROWSERS",
+    // Read by tests and their scripts.
+    "FERMATA_BIN",
+    "FERMATA_TEST_DATABASE_URL",
+    "FERMATA_TEST_OWNER_FOLDER",
+    "FERMATA_TEST_OWNER_REPORT",
+    "FERMATA_UPDATE",
+];
+
 /// The key that answers to `name`, if there is one.
 pub fn key_named(name: &str) -> Option<&'static Key> {
     keys().find(|key| key.answers_to(name))
@@ -236,6 +257,46 @@ pub static GROUPS: &[Group] = &[
             )
             .default("30"),
             Key::new(
+                "MAX_IN_FLIGHT",
+                Kind::Integer { min: 1, max: 100_000 },
+                "How many requests may be under way at once; one more is told to come again. /health is never turned away.",
+            )
+            .default("1024")
+            .unit("requests"),
+            Key::new(
+                "RATE_LIMIT_PER_MINUTE",
+                Kind::Integer { min: 0, max: 1_000_000 },
+                "How many requests a minute one token may send to one process; 0 sets no limit.",
+            )
+            .default("0")
+            .unit("requests"),
+            Key::new(
+                "RATE_LIMIT_BURST",
+                Kind::Integer { min: 0, max: 1_000_000 },
+                "How many of them may come at once; 0 is a whole minute's.",
+            )
+            .default("0")
+            .unit("requests"),
+            Key::new(
+                "MAX_STREAMS",
+                Kind::Integer { min: 1, max: 1_000_000 },
+                "How many streams (WebSockets) this process holds at once; one more is told to come again.",
+            )
+            .default("10000")
+            .unit("connections"),
+            Key::new(
+                "STREAM_HEARTBEAT_SECS",
+                Kind::Seconds { min: 1, max: 600 },
+                "How often a stream says that it is alive; after four without a sign of life the client is taken for gone.",
+            )
+            .default("15"),
+            Key::new(
+                "ALLOWED_ORIGINS",
+                Kind::Origins,
+                "Origins of web pages, besides our own, that may open a stream.",
+            )
+            .example("https://board.example.com"),
+            Key::new(
                 "PROBES_REQUIRE_AUTH",
                 Kind::Bool,
                 "Ask for a bearer token on /health, /ready and /metrics too.",
@@ -273,9 +334,15 @@ pub static GROUPS: &[Group] = &[
             )
             .default("5"),
             Key::new(
+                "SITES",
+                Kind::Sites,
+                "Addresses that flows name `${env.NAME}`; their hosts may be called. `serve --site NAME=URL` overrides one.",
+            )
+            .example("demo_site=http://127.0.0.1:7079,shop=https://shop.example.com"),
+            Key::new(
                 "ALLOW_PRIVATE_HOSTS",
                 Kind::HostPatterns,
-                "Hosts on private or loopback addresses that `http` steps may call: names, *.suffixes, addresses, networks.",
+                "Further hosts that flows may call: names and *.suffixes as written in an address, addresses, networks.",
             )
             .in_dev("localhost,127.0.0.0/8,::1")
             .example("*.internal.example.com,10.1.0.0/16"),

@@ -4,11 +4,11 @@
 //! and the report of everything that is wrong. Knows nothing of what a setting does.
 //! Read [`Key`] and [`Config`] first. To add a key, see `keys.rs`.
 
-mod host;
 mod keys;
 mod report;
 mod schema;
 mod secret;
+mod site;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,14 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-pub use host::{HostPattern, NotAHostPattern};
 pub use keys::{GROUPS, Group, Key, Kind, key_named, keys};
 pub use report::{ConfigReport, Invalid, Note};
 pub use schema::{env_example, json_schema, validator};
 pub use secret::Secret;
+pub use site::{NotASite, Site};
 pub use sources::{Origin, Sources};
+
+pub use fermata_workflows::HostPattern;
 
 use crate::telemetry::LogFormat;
 use value::{FromSetting, Setting};
@@ -101,6 +103,18 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// `REQUEST_TIMEOUT_SECS`.
     pub request_timeout: Duration,
+    /// `MAX_IN_FLIGHT`.
+    pub max_in_flight: usize,
+    /// `RATE_LIMIT_PER_MINUTE`.
+    pub rate_limit_per_minute: u32,
+    /// `RATE_LIMIT_BURST`.
+    pub rate_limit_burst: u32,
+    /// `MAX_STREAMS`.
+    pub max_streams: usize,
+    /// `STREAM_HEARTBEAT_SECS`.
+    pub stream_heartbeat: Duration,
+    /// `ALLOWED_ORIGINS`.
+    pub allowed_origins: Vec<String>,
     /// `PROBES_REQUIRE_AUTH`.
     pub probes_require_auth: bool,
     /// `GRAPHQL_PERSISTED_ONLY`.
@@ -113,6 +127,8 @@ pub struct Config {
     pub lease: Duration,
     /// `CALL_SKEW_SECS`.
     pub call_skew: Duration,
+    /// `SITES`.
+    pub sites: Vec<Site>,
     /// `ALLOW_PRIVATE_HOSTS`.
     pub allow_private_hosts: Vec<HostPattern>,
     /// `FERMATA_WEBDRIVER_URL`; it may carry credentials.
@@ -159,12 +175,19 @@ impl Config {
             public_base_url: values.optional("PUBLIC_BASE_URL")?,
             max_body_bytes: values.get("MAX_BODY_BYTES")?,
             request_timeout: values.get("REQUEST_TIMEOUT_SECS")?,
+            max_in_flight: values.get("MAX_IN_FLIGHT")?,
+            rate_limit_per_minute: values.get("RATE_LIMIT_PER_MINUTE")?,
+            rate_limit_burst: values.get("RATE_LIMIT_BURST")?,
+            max_streams: values.get("MAX_STREAMS")?,
+            stream_heartbeat: values.get("STREAM_HEARTBEAT_SECS")?,
+            allowed_origins: values.optional("ALLOWED_ORIGINS")?.unwrap_or_default(),
             probes_require_auth: values.get("PROBES_REQUIRE_AUTH")?,
             graphql_persisted_only: values.get("GRAPHQL_PERSISTED_ONLY")?,
             graphiql: values.get("GRAPHIQL")?,
             worker_slots: values.get("WORKER_SLOTS")?,
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,
+            sites: values.optional("SITES")?.unwrap_or_default(),
             allow_private_hosts: values.optional("ALLOW_PRIVATE_HOSTS")?.unwrap_or_default(),
             webdriver_url: values.optional("FERMATA_WEBDRIVER_URL")?,
             max_sessions: values.get("MAX_SESSIONS")?,

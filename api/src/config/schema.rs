@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value, json};
 
 use super::keys::{GROUPS, Key, Kind, keys};
+use super::site::{is_address, is_name};
 use super::value::{is_log_filter, is_url};
 use super::{HostPattern, Role};
 
@@ -45,6 +46,8 @@ pub fn validator() -> Result<jsonschema::Validator, jsonschema::ValidationError<
         .with_format("uri", is_url)
         .with_format("socket-address", |text: &str| text.parse::<SocketAddr>().is_ok())
         .with_format("log-filter", is_log_filter)
+        .with_format("site-name", is_name)
+        .with_format("site-address", is_address)
         .with_format("host-pattern", |text: &str| text.parse::<HostPattern>().is_ok())
         .build(&json_schema())
 }
@@ -96,6 +99,14 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::HostPatterns => json!({
             "type": "array", "items": { "type": "string", "format": "host-pattern" }, "minItems": 1
         }),
+        Kind::Origins => json!({
+            "type": "array", "items": { "type": "string", "pattern": r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$" },
+            "minItems": 1
+        }),
+        Kind::Sites => json!({
+            "type": "object", "minProperties": 1, "propertyNames": { "format": "site-name" },
+            "additionalProperties": { "type": "string", "format": "site-address", "pattern": "^https?://." }
+        }),
     }
 }
 
@@ -133,6 +144,8 @@ fn facts(key: &Key) -> Vec<String> {
         Kind::Path => "A path.".to_owned(),
         Kind::LogFilter => "A level, or directives such as info,fermata_engine=debug.".to_owned(),
         Kind::HostPatterns => "A list with commas between.".to_owned(),
+        Kind::Origins => "A list of origins with commas between, such as https://board.example.com.".to_owned(),
+        Kind::Sites => "A list of NAME=URL with commas between; http or https.".to_owned(),
     }];
     if let (None, Some(example)) = (key.default, key.example) {
         facts.push(format!("For example: {example}"));

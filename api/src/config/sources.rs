@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::keys::{Key, key_named, keys};
+use super::keys::{Key, OTHER_VARIABLES, key_named, keys};
 use super::report::{Invalid, Note};
 
 /// Where a value was set.
@@ -144,6 +144,7 @@ impl Sources {
             .environment
             .keys()
             .filter(is_stranger)
+            .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
             .filter(|name| name.starts_with("FERMATA_") || nearest(name).is_some_and(|(_, slips)| slips == 1))
             .map(|name| (name, Origin::Environment(name.clone())));
         from_file
@@ -191,11 +192,11 @@ fn meant(name: &str) -> String {
     }
 }
 
-/// The key nearest to a name and how many slips lie between. Short names are too near to everything.
+/// The key or variable nearest to a name and how many slips lie between. Short names are too near to everything.
 fn nearest(name: &str) -> Option<(&'static str, usize)> {
     const SHORTEST: usize = 8;
     let names = keys().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
-    let long = names.filter(|known| known.len() >= SHORTEST);
+    let long = names.chain(OTHER_VARIABLES.iter().copied()).filter(|known| known.len() >= SHORTEST);
     long.map(|known| (known, slips(known, name))).min_by_key(|(_, slips)| *slips)
 }
 

@@ -155,6 +155,58 @@ fn a_slip_in_a_name_is_noticed_and_other_programs_are_left_alone() {
 }
 
 #[test]
+fn variables_of_ours_that_configure_nothing_are_known_and_slips_in_them_are_not() {
+    let set: Vec<(&str, &str)> = super::keys::OTHER_VARIABLES.iter().map(|name| (*name, "x")).collect();
+    assert_eq!(build_config_report(&[Role::Dev], &environment(&set)).unknown, [""; 0]);
+    let report = build_config_report(&[Role::Dev], &environment(&[("FERMATA_TOKN", "x"), ("FERMATA_URI", "x")]));
+    assert_eq!(report.unknown, ["FERMATA_TOKN", "FERMATA_URI"]);
+    assert_eq!(report.notes[0].remedy, "did you mean FERMATA_TOKEN?");
+    let in_file = environment(&[]).with_file("a.env", "FERMATA_TOKEN=x\n");
+    assert_eq!(build_config_report(&[Role::Dev], &in_file).unknown, ["FERMATA_TOKEN"], "nobody reads it there");
+}
+
+#[test]
+fn every_variable_of_ours_that_the_sources_name_is_a_key_or_known() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> =
+        ["api/src", "engine", "graphql", "workflows", "tests/src", "tests/demo-site/src", "scripts"]
+            .map(|name| root.join(name))
+            .into();
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = std::fs::read_to_string(&entry).unwrap_or_default();
+            let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+            for name in text.split(|c: char| !is_name(c)).filter(|word| word.starts_with("FERMATA_")) {
+                let known = key_named(name).is_some() || super::keys::OTHER_VARIABLES.contains(&name);
+                assert!(known || entry.ends_with("config/tests.rs") || name.ends_with('_'), "{name} in {entry:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "the sources were read");
+}
+
+#[test]
+fn sites_are_read_by_name_and_what_is_wrong_with_them_is_told_without_repeating_it() {
+    let config =
+        Config::load(&[Role::Worker], &environment(&[database(), ("SITES", "a=http://b, c=https://d/x")])).unwrap();
+    let sites: Vec<String> = config.sites.iter().map(ToString::to_string).collect();
+    assert_eq!(sites, ["a=http://b", "c=https://d/x"]);
+    let wrong = format!("a=http://u:{CANARY}@b");
+    let report = build_config_report(&[Role::Worker], &environment(&[database(), ("SITES", &wrong)]));
+    assert_eq!(
+        (report.invalid[0].key.as_str(), report.invalid[0].origin.as_str()),
+        ("SITES", "environment variable SITES")
+    );
+    assert!(report.invalid[0].remedy.contains("demo_site=http://") && !report.to_string().contains(CANARY));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_problem() {
     let missing = pairs(&[("FERMATA_CONFIG", "/nonexistent/fermata.env")]);
     let report = build_config_report(&[Role::Dev], &Sources::of_process(missing));
@@ -170,6 +222,11 @@ const SOCKETS: &str = "127.0.0.1:0 | [::1]:80 | 0.0.0.0:65535 | 0.0.0.0:65536 | 
     | ::1:80 | [fe80::1%1]:80 | 127.0.0.1:080";
 const LISTS: &str = "api | api,worker | api,,worker, | api api | api,api | x | , | Api | dev";
 const HOSTS: &str = "localhost | *.a.b,10.0.0.0/8 | * | a,,b | 10.0.0.0/40 | http://h | , | [::1] | é";
+const ORIGINS: &str = "https://a.b | http://127.0.0.1:5173,https://b | https://a/ | https://A | ftp://a | https:// | https://a:x | https://a:123456 \
+    | https://a:1:2 | * | , | null | https://a b";
+const SITES: &str = "a=http://b | a=http://b,c_1=https://d:1/x | a = http://b , | a | =http://b | A=http://b | a-b=http://c \
+    | 1a=http://b | a=ftp://b | a=http:// | a=http://u:p@b | a=http://u@b | a=http://b?c | a=http://b#c | a=HTTP://b \
+    | a=http://b,a=http://c | a=http://b,a=http://b | a=http://b,c | , | a=http://h/{x} | a=http://b=c";
 const FILTERS: &str = "info | a=debug,b | a=b=c | a[b | nonsense | a=loud | warn,sqlx=off";
 const NUMBERS: &str = "x | 1.5 | 1e3 | -1 | +7 | 0x10 | 1 0 | 99999999999999999999";
 
@@ -183,6 +240,8 @@ fn samples(key: &Key) -> Vec<String> {
         Kind::Path => "a | /a b | ./é",
         Kind::LogFilter => FILTERS,
         Kind::HostPatterns => HOSTS,
+        Kind::Origins => ORIGINS,
+        Kind::Sites => SITES,
         Kind::Integer { .. } | Kind::Seconds { .. } => NUMBERS,
     };
     let mut samples: Vec<String> = fixed.split('|').map(|text| text.trim().to_owned()).collect();

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::keys::{Key, Kind};
-use super::{HostPattern, Role, Secret};
+use super::{HostPattern, Role, Secret, Site};
 use crate::telemetry::LogFormat;
 
 /// A value that has the form its kind asks for.
@@ -68,6 +68,8 @@ impl Key {
                 "use a level (error, warn, info, debug, trace) or directives such as info,fermata_engine=debug",
             )),
             Kind::HostPatterns => parse_hosts(raw).map(Setting::Words),
+            Kind::Origins => parse_origins(raw).map(Setting::Words),
+            Kind::Sites => parse_sites(raw).map(Setting::Words),
         }
     }
 
@@ -88,7 +90,8 @@ impl Key {
                 raw.parse::<i64>().map_or_else(|_| Value::from(raw), Value::from)
             }
             Kind::Bool => parse_bool(raw).map_or_else(|| Value::from(raw), Value::from),
-            Kind::Choices(_) | Kind::HostPatterns => words(raw).map(Value::from).collect(),
+            Kind::Choices(_) | Kind::HostPatterns | Kind::Origins => words(raw).map(Value::from).collect(),
+            Kind::Sites => sites_json(raw).unwrap_or_else(|| Value::from(raw)),
             Kind::Url { .. } | Kind::Choice(_) | Kind::SocketAddress | Kind::Path | Kind::LogFilter => Value::from(raw),
         }
     }
@@ -154,6 +157,52 @@ fn parse_hosts(raw: &str) -> Result<Vec<String>, Fault> {
     ))
 }
 
+fn parse_origins(raw: &str) -> Result<Vec<String>, Fault> {
+    let found: Vec<String> = words(raw).map(str::to_owned).collect();
+    if !found.is_empty() && found.iter().all(|word| is_origin(word)) {
+        return Ok(found);
+    }
+    Err(Fault::new(
+        "holds something that is not an origin",
+        "list origins as browsers send them: scheme, lower-case host, and a port that is not the scheme's own, such as \
+         https://board.example.com,http://127.0.0.1:5173",
+    ))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+        let in_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        let is_port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+        !host.is_empty() && host.bytes().all(in_host) && port.is_none_or(is_port)
+    })
+}
+
+fn parse_sites(raw: &str) -> Result<Vec<String>, Fault> {
+    let remedy = "list NAME=URL with commas between: a lower-case name, each once, and a URL of http or https without \
+                  credentials, such as demo_site=http://127.0.0.1:7079";
+    let found: Vec<String> = words(raw).map(str::to_owned).collect();
+    let sites: Vec<Site> = found.iter().filter_map(|word| word.parse().ok()).collect();
+    if found.is_empty() || sites.len() < found.len() {
+        return Err(Fault::new("holds something that is not a name and a web address", remedy));
+    }
+    let repeated = sites.iter().enumerate().any(|(at, site)| sites[..at].iter().any(|other| other.name == site.name));
+    if repeated { Err(Fault::new("names a site twice", remedy)) } else { Ok(found) }
+}
+
+/// Sites as an object of addresses by name; `None` where a list cannot be told apart or names one twice.
+fn sites_json(raw: &str) -> Option<Value> {
+    let mut sites = Map::new();
+    for word in words(raw) {
+        let (name, address) = word.split_once('=')?;
+        if sites.insert(name.trim().to_owned(), Value::from(address.trim())).is_some() {
+            return None;
+        }
+    }
+    Some(Value::Object(sites))
+}
+
 /// A type that a field of [`Config`](super::Config) may have.
 pub(super) trait FromSetting: Sized {
     /// `None` when the key's kind does not fit the field: a fault of this program, found by its tests.
@@ -181,6 +230,8 @@ from_setting! {
     SocketAddr: Setting::Address(address) => Some(*address),
     Url: Setting::Url(url, _) => Some(url.clone()),
     Secret: Setting::Url(_, text) => Some(Self::new(text)),
+    Vec<String>: Setting::Words(words) => Some(words.clone()),
     Vec<Role>: Setting::Words(words) => words.iter().map(|word| Role::named(word)).collect(),
+    Vec<Site>: Setting::Words(words) => words.iter().map(|word| word.parse().ok()).collect(),
     Vec<HostPattern>: Setting::Words(words) => words.iter().map(|word| word.parse().ok()).collect(),
 }

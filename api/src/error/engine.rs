@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use fermata_engine::access::{AuthError, Denied, TokenAdminError};
+use fermata_engine::access::{AuthError, Denied, TicketError, TokenAdminError};
 use fermata_engine::artifact::ArtifactError;
-use fermata_engine::event::CursorError;
+use fermata_engine::event::{CursorError, FollowEnd};
 use fermata_engine::read::ReadError;
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
 use fermata_engine::store::StoreError;
@@ -112,9 +112,38 @@ impl From<CursorError> for Problem {
             CursorError::Expired { oldest } => {
                 Self::new(Kind::CursorExpired, error.to_string()).with("oldest_cursor", oldest.to_string())
             }
-            CursorError::Malformed | CursorError::Version(_) | CursorError::Foreign => {
+            CursorError::Foreign => Self::new(Kind::CursorExpired, error.to_string()).with_code("cursor_foreign"),
+            CursorError::Malformed | CursorError::Version(_) => {
                 Self::invalid("/after", error.to_string()).with_code("cursor_invalid")
             }
+        }
+    }
+}
+
+impl From<FollowEnd> for Problem {
+    fn from(end: FollowEnd) -> Self {
+        let detail = end.to_string();
+        match end {
+            FollowEnd::Slow { resume } => {
+                Self::new(Kind::Conflict, detail).with_code("slow_consumer").with("resume_cursor", resume.to_string())
+            }
+            FollowEnd::Stopped { resume } => {
+                let problem = Self::new(Kind::NotReady, detail).with_code("stopping").retry_after(RETRY_AFTER_SECS);
+                problem.with("resume_cursor", resume.to_string())
+            }
+            FollowEnd::Cursor(error) => error.into(),
+            FollowEnd::Revoked(error) => error.into(),
+            FollowEnd::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<TicketError> for Problem {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::NoToken => Self::new(Kind::Forbidden, error.to_string()).with_code("no_token"),
+            TicketError::Random(_) => Self::internal(&error),
+            TicketError::Store(error) => error.into(),
         }
     }
 }

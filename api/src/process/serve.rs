@@ -1,6 +1,5 @@
 //! One process with its roles: `fermata serve`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use fermata_engine::artifact::Artifacts;
 use fermata_engine::clock::Clock;
 use fermata_engine::{Engine, EngineOptions, NodeOptions};
 use fermata_workflows::browser::{BrowserLane, BrowserOptions};
-use fermata_workflows::{Installation, registry};
+use fermata_workflows::{Catalog, Installation, registry};
 use nix::unistd::geteuid;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -20,8 +19,10 @@ use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
-use crate::config::{Config, HostPattern, Role};
+use crate::config::{Config, Role, Site};
 use crate::graphql::GraphqlOptions;
+use crate::rest::RateLimit;
+use crate::stream::Streams;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
 
@@ -35,8 +36,8 @@ const ANSWERS_LIMIT: Duration = Duration::from_secs(5);
 pub struct ServeOptions {
     /// Its name among its siblings.
     pub node: Option<String>,
-    /// Addresses of sites by name; flows name them `${env.<name>}`.
-    pub sites: BTreeMap<String, String>,
+    /// Sites that stand in place of those of the configuration with the same name.
+    pub sites: Vec<Site>,
     /// Written once everything answers.
     pub ready_file: Option<PathBuf>,
     /// Where the browser role listens.
@@ -105,7 +106,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         None
     };
     let endpoint = configured.or_else(|| supervisor.as_ref().map(Supervisor::endpoint));
-    let engine = open(config, options, &clock, endpoint).await?;
+    let (engine, catalog) = open(config, options, &clock, endpoint).await?;
     if has(Role::Worker) {
         let role = role_names(config);
         engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
@@ -127,10 +128,14 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         ..Ready::default()
     };
     let (stopping, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let state = state(config, &engine, recorder);
+    let mut state = state(config, &engine, catalog, recorder);
+    state.streams.stopping = stopping.child_token();
     let graphql = GraphqlOptions { persisted_only: config.graphql_persisted_only, graphiql: config.graphiql };
-    for bound in [control, telemetry].into_iter().flatten() {
+    if let Some(bound) = control {
         bound.serve(app_with(state.clone(), crate::graphql::mounts(graphql)), &stopping, &mut tasks);
+    }
+    if let Some(bound) = telemetry {
+        bound.serve(crate::app::telemetry(state.clone()), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();
@@ -171,13 +176,17 @@ async fn open(
     options: &ServeOptions,
     clock: &Clock,
     endpoint: Option<String>,
-) -> Result<Engine, Trouble> {
+) -> Result<(Engine, Catalog), Trouble> {
     let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
     let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
-    installation.sites.clone_from(&options.sites);
-    installation.allow_hosts = config.allow_private_hosts.iter().map(HostPattern::to_string).collect();
+    // Of two with one name the later wins.
+    let sites = config.sites.iter().chain(&options.sites);
+    installation.sites = sites.map(|site| (site.name.clone(), site.address.clone())).collect();
+    installation.allow_hosts.clone_from(&config.allow_private_hosts);
     installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
+    let flows = Catalog::of_flows(&installation.flows);
     let registry = registry(installation).map_err(|error| unfit(&error))?;
+    let catalog = flows.with_code(&registry);
     let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
     let mut wanted = EngineOptions::new(url, Artifacts::new(&config.artifacts_dir), registry);
     // A process that only keeps browsers needs the database for its clock alone.
@@ -187,19 +196,25 @@ async fn open(
     wanted.allow_unsafe_durability = config.allow_unsafe_durability;
     wanted.call_skew = config.call_skew;
     wanted.clock = clock.clone();
-    Ok(Engine::open(wanted).await?)
+    Ok((Engine::open(wanted).await?, catalog))
 }
 
-fn state(config: &Config, engine: &Engine, recorder: PrometheusHandle) -> AppState {
+fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: PrometheusHandle) -> AppState {
     let options = AppOptions {
         max_body_bytes: config.max_body_bytes,
         request_timeout: config.request_timeout,
+        max_in_flight: config.max_in_flight,
+        rate_limit: RateLimit::new(config.rate_limit_per_minute, config.rate_limit_burst),
         probes_require_auth: config.probes_require_auth,
         public_base_url: config.public_base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let mut state = AppState::new(engine.clone(), options);
     state.config_report = Arc::new(serde_json::to_value(&config.report).unwrap_or_default());
     state.flow_schema = Arc::new(fermata_workflows::flow::schema());
+    state.catalog = Arc::new(catalog);
+    state.streams = Streams::new(config.max_streams);
+    state.streams.heartbeat = config.stream_heartbeat;
+    state.streams.origins = Arc::new(config.allowed_origins.clone());
     state.metrics = Arc::new(move || {
         let page = render_metrics(&recorder);
         Box::pin(async move { page })

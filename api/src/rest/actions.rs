@@ -1,18 +1,13 @@
 //! Actions: attempts at side effects, over all commands or of one.
 
-use axum::extract::{Path, State};
-use axum::http::Uri;
 use axum::response::Response;
-use fermata_engine::access::Principal;
-use fermata_engine::id::RunId;
 use fermata_engine::read::ActionFilter;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::query::{Params, id, id_param, listed, page, words};
+use super::asked::Asked;
+use super::query::{listed, page, words};
 use super::wire;
-use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::Problem;
 
 /// Filters of the list.
@@ -43,15 +38,8 @@ pub(crate) struct ActionQuery {
     params(("id" = String, Path, description = "The command."), ActionQuery),
     responses((status = 200, description = "A page.", body = wire::ActionList, headers(("Link" = String))))
 )]
-pub(super) async fn of_command(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    Path(command): Path<String>,
-    uri: Uri,
-    Params(query): Params<ActionQuery>,
-) -> Result<Response, Problem> {
-    let run = id(&command, "command")?;
-    found(&app, &by, &uri, Some(run), query).await
+pub(super) async fn of_command(asked: Asked<ActionQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
 /// List actions, newest first.
@@ -59,25 +47,15 @@ pub(super) async fn of_command(
     get, path = "/v1/actions", operation_id = "listActions", tag = "actions", params(ActionQuery),
     responses((status = 200, description = "A page.", body = wire::ActionList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<ActionQuery>,
-) -> Result<Response, Problem> {
-    let run = id_param("command_id", query.command_id.as_deref())?;
-    found(&app, &by, &uri, run, query).await
+pub(super) async fn list(asked: Asked<ActionQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
-async fn found(
-    app: &AppState,
-    by: &Principal,
-    uri: &Uri,
-    run: Option<RunId>,
-    query: ActionQuery,
-) -> Result<Response, Problem> {
+async fn found(asked: Asked<ActionQuery>) -> Result<Response, Problem> {
+    let run = asked.command_or(asked.query.command_id.as_deref())?;
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
     let states = words(query.state.as_deref());
     let filter = ActionFilter { run, states, account_id: query.account_id, action_type: query.r#type };
-    Ok(listed(uri, app.engine.actions(by, &filter, page).await?))
+    Ok(listed(&uri, app.engine.actions(&by, &filter, page).await?))
 }

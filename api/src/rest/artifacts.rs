@@ -9,7 +9,7 @@ use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, IF_RANGE, RANGE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fermata_engine::id::ArtifactId;
 use fermata_engine::read::{ArtifactFilter, ArtifactView};
@@ -19,7 +19,8 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
-use super::query::{Params, id, listed, page};
+use super::asked::Asked;
+use super::query::{id, listed, page};
 use super::range::{Wanted, wanted};
 use super::wire;
 use crate::app::AppState;
@@ -47,15 +48,11 @@ pub(crate) struct ArtifactQuery {
     params(("id" = String, Path, description = "The command."), ArtifactQuery),
     responses((status = 200, description = "A page.", body = wire::ArtifactList, headers(("Link" = String))))
 )]
-pub(super) async fn of_command(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    Path(command): Path<String>,
-    uri: Uri,
-    Params(query): Params<ArtifactQuery>,
-) -> Result<Response, Problem> {
+pub(super) async fn of_command(asked: Asked<ArtifactQuery>) -> Result<Response, Problem> {
+    let run = asked.command()?;
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
-    let filter = ArtifactFilter { run: Some(id(&command, "command")?), kind: query.r#type };
+    let filter = ArtifactFilter { run: Some(run), kind: query.r#type };
     Ok(listed(&uri, app.engine.artifacts_of(&by, &filter, page).await?))
 }
 

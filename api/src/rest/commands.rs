@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use fermata_engine::Engine;
@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
+use super::asked::Asked;
 use super::body::{self, JsonBody};
-use super::query::{Params, id, id_param, listed, page, time, words};
+use super::query::{id, id_param, listed, page, time, words};
 use super::{RequestContext, wire};
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -37,18 +38,23 @@ pub(crate) struct CommandRequest {
     /// What the type asks for; `/v1/schemas/command/{type}` describes it.
     pub payload: Map<String, Value>,
     /// For which client; may be left out by a token of one client.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub client_id: Option<String>,
     /// The platform that it is about.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub platform: Option<String>,
     /// The account that it acts for.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub account_id: Option<String>,
     /// The browser session that it uses.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub session_id: Option<String>,
     /// The same key and content is the same command: 1 to 255 visible ASCII characters. May be
     /// sent as the header `Idempotency-Key` instead.
     #[schemars(regex(pattern = r"^[\x21-\x7E]{1,255}$"))]
     pub idempotency_key: Option<String>,
     /// Ties commands together for the client.
+    #[schemars(length(min = 1, max = MAX_KEY_BYTES))]
     pub correlation_id: Option<String>,
     /// 0 to 9, higher first; 5 when left out.
     #[schemars(range(min = 0, max = 9))]
@@ -174,12 +180,8 @@ pub(super) async fn submit(
     get, path = "/v1/commands", operation_id = "listCommands", tag = "commands", params(CommandQuery),
     responses((status = 200, description = "A page.", body = wire::CommandList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<CommandQuery>,
-) -> Result<Response, Problem> {
+pub(super) async fn list(asked: Asked<CommandQuery>) -> Result<Response, Problem> {
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
     let filter = CommandFilter {
         statuses: words(query.state.as_deref()),

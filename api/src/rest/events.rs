@@ -1,20 +1,15 @@
 //! Events, read in pages. To follow them as they happen there is the stream.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
 use axum::response::Response;
-use fermata_engine::access::Principal;
 use fermata_engine::event::{Cursor, Severity};
-use fermata_engine::id::RunId;
 use fermata_engine::read::{DEFAULT_LIMIT, EventFilter, Page};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::query::{Params, answered, id, id_param, next_link, page, words};
+use super::asked::Asked;
+use super::query::{answered, next_link, page, words};
 use super::wire;
-use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::Problem;
 
 /// Filters of the list.
@@ -27,6 +22,12 @@ pub(crate) struct EventQuery {
     /// Types, with commas between.
     #[serde(alias = "types")]
     r#type: Option<String>,
+    /// The client; of use to tokens of every client.
+    client_id: Option<String>,
+    /// The account of the command.
+    account_id: Option<String>,
+    /// The session of the command.
+    session_id: Option<String>,
     /// `debug`, `info`, `warn` or `error`: at least this severe.
     min_severity: Option<String>,
     /// 1 to 200; 50 when left out.
@@ -43,15 +44,8 @@ pub(crate) struct EventQuery {
     params(("id" = String, Path, description = "The command."), EventQuery),
     responses((status = 200, description = "A page.", body = wire::EventList, headers(("Link" = String))))
 )]
-pub(super) async fn of_command(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    Path(command): Path<String>,
-    uri: Uri,
-    Params(query): Params<EventQuery>,
-) -> Result<Response, Problem> {
-    let run = id(&command, "command")?;
-    found(&app, &by, &uri, Some(run), query).await
+pub(super) async fn of_command(asked: Asked<EventQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
 /// List events, in the order of the stream.
@@ -59,30 +53,27 @@ pub(super) async fn of_command(
     get, path = "/v1/events", operation_id = "listEvents", tag = "events", params(EventQuery),
     responses((status = 200, description = "A page.", body = wire::EventList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<EventQuery>,
-) -> Result<Response, Problem> {
-    let run = id_param("command_id", query.command_id.as_deref())?;
-    found(&app, &by, &uri, run, query).await
+pub(super) async fn list(asked: Asked<EventQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
-async fn found(
-    app: &AppState,
-    by: &Principal,
-    uri: &Uri,
-    run: Option<RunId>,
-    query: EventQuery,
-) -> Result<Response, Problem> {
+async fn found(asked: Asked<EventQuery>) -> Result<Response, Problem> {
+    let run = asked.command_or(asked.query.command_id.as_deref())?;
+    let Asked { app, by, uri, query, .. } = asked;
     // The bounds of a limit are those of every list.
     let _: Page = page(query.limit, None)?;
     let after = query.after.as_deref().map(str::parse::<Cursor>).transpose()?;
     let min_severity = query.min_severity.as_deref().map(severity).transpose()?;
-    let filter = EventFilter { run, types: words(query.r#type.as_deref()), min_severity, ..EventFilter::default() };
-    let events = app.engine.events(by, &filter, after, query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
-    let link = events.next_cursor.map(|cursor| next_link(uri, &cursor.to_string()));
+    let filter = EventFilter {
+        run,
+        types: words(query.r#type.as_deref()),
+        min_severity,
+        client_id: query.client_id,
+        account_id: query.account_id,
+        session_id: query.session_id,
+    };
+    let events = app.engine.events(&by, &filter, after, query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
+    let link = events.next_cursor.map(|cursor| next_link(&uri, &cursor.to_string()));
     Ok(answered(link, Json(events)))
 }
 

@@ -2,10 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::Uri;
 use axum::response::Response;
-use fermata_engine::access::Principal;
-use fermata_engine::id::RunId;
 use fermata_engine::read::{GateFilter, GateView};
 use fermata_engine::run::Decision;
 use schemars::JsonSchema;
@@ -13,8 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
+use super::asked::Asked;
 use super::body::JsonBody;
-use super::query::{Params, id, id_param, listed, page, words};
+use super::query::{id, listed, page, words};
 use super::wire;
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -70,15 +68,8 @@ enum Word {
     params(("id" = String, Path, description = "The command."), GateQuery),
     responses((status = 200, description = "A page.", body = wire::GateList, headers(("Link" = String))))
 )]
-pub(super) async fn of_command(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    Path(command): Path<String>,
-    uri: Uri,
-    Params(query): Params<GateQuery>,
-) -> Result<Response, Problem> {
-    let run = id(&command, "command")?;
-    found(&app, &by, &uri, Some(run), query).await
+pub(super) async fn of_command(asked: Asked<GateQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
 /// List gates, newest first.
@@ -86,26 +77,16 @@ pub(super) async fn of_command(
     get, path = "/v1/gates", operation_id = "listGates", tag = "gates", params(GateQuery),
     responses((status = 200, description = "A page.", body = wire::GateList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    uri: Uri,
-    Params(query): Params<GateQuery>,
-) -> Result<Response, Problem> {
-    let run = id_param("command_id", query.command_id.as_deref())?;
-    found(&app, &by, &uri, run, query).await
+pub(super) async fn list(asked: Asked<GateQuery>) -> Result<Response, Problem> {
+    found(asked).await
 }
 
-async fn found(
-    app: &AppState,
-    by: &Principal,
-    uri: &Uri,
-    run: Option<RunId>,
-    query: GateQuery,
-) -> Result<Response, Problem> {
+async fn found(asked: Asked<GateQuery>) -> Result<Response, Problem> {
+    let run = asked.command_or(asked.query.command_id.as_deref())?;
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
     let filter = GateFilter { run, states: words(query.state.as_deref()), client_id: query.client_id };
-    Ok(listed(uri, app.engine.gates(by, &filter, page).await?))
+    Ok(listed(&uri, app.engine.gates(&by, &filter, page).await?))
 }
 
 /// Read a gate.

@@ -14,6 +14,7 @@ use fermata_engine::id::uuid_at;
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
+use super::doubt;
 use crate::app::AppState;
 use crate::auth::Actor;
 use crate::error::{Kind, Problem};
@@ -57,16 +58,16 @@ pub(crate) async fn observe(State(app): State<AppState>, mut request: Request, n
 /// Ends a request that takes too long, and turns a panic into a problem.
 pub(crate) async fn bound(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let limit = app.options.request_timeout;
+    let method = request.method().clone();
     let answer = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind().await;
     match answer {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
-            let detail = format!("no answer within {} s; what was asked for may still happen", limit.as_secs());
-            Problem::new(Kind::Timeout, detail).retry_after(1).into_response()
-        }
+        Ok(Err(_)) => doubt::too_slow(&method, limit),
         // The panic hook has logged what it was.
-        Err(_) => Problem::new(Kind::Internal, "something went wrong on our side; the log has it under the request id")
-            .into_response(),
+        Err(_) => {
+            metrics::counter!("http_handler_panics_total").increment(1);
+            Problem::broken().into_response()
+        }
     }
 }
 
@@ -106,11 +107,13 @@ fn written(mut response: Response, base: &str, path: &str, id: &str) -> Response
         None if is_foreign(&response) => foreign(response.status()),
         None => return response,
     };
-    let body = problem.body(base, path, id).to_string();
     let (mut parts, _) = response.into_parts();
+    let mut body = problem.body(base, path, id);
+    // A status without a kind of its own keeps its number.
+    body["status"] = parts.status.as_u16().into();
     parts.headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(body))
+    Response::from_parts(parts, Body::from(body.to_string()))
 }
 
 fn is_foreign(response: &Response) -> bool {
@@ -184,6 +187,14 @@ mod tests {
         let response = written(bare, "", "/v1/commands/x", "r");
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[header::ALLOW], "GET");
+    }
+
+    #[tokio::test]
+    async fn a_foreign_status_without_a_kind_keeps_its_number() {
+        let response = written(StatusCode::UPGRADE_REQUIRED.into_response(), "", "/", "r");
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((body["status"].as_u64(), body["code"].as_str()), (Some(426), Some("validation")));
     }
 
     #[test]

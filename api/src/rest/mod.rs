@@ -6,20 +6,27 @@
 
 mod actions;
 mod artifacts;
+mod asked;
 mod body;
 pub(crate) mod commands;
 mod control;
 pub(crate) mod docs;
+pub(crate) mod doubt;
 mod events;
 mod gates;
 pub(crate) mod layer;
 mod probes;
+mod problems;
 mod query;
 mod range;
+pub(crate) mod rate_limit;
+pub(crate) mod room;
 mod schemas;
 mod steps;
+mod tickets;
 mod tokens;
 pub(crate) mod wire;
+mod workflows;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,10 +34,16 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 
 pub use layer::RequestContext;
+pub use rate_limit::{RateLimit, RateLimiter};
 
 /// What tells of the process itself.
 pub(crate) fn probes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(probes::health)).routes(routes!(probes::ready)).routes(routes!(probes::metrics))
+}
+
+/// Pages about what the API answers, open to everybody.
+pub(crate) fn pages() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(problems::list)).routes(routes!(problems::read))
 }
 
 /// Everything that needs a token.
@@ -55,9 +68,16 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(artifacts::content))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::flow))
+        .routes(routes!(schemas::command_envelope))
         .routes(routes!(schemas::command))
+        .routes(routes!(schemas::event_envelope))
+        .routes(routes!(schemas::event))
+        .routes(routes!(workflows::list))
+        .routes(routes!(workflows::read))
+        .routes(routes!(workflows::inputs))
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::rotate))
+        .routes(routes!(tickets::create))
         .routes(routes!(probes::config))
 }

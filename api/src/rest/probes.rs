@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use fermata_engine::access::Scope;
 use fermata_engine::read::Dependency;
@@ -60,7 +60,8 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
     let failing: Vec<String> = dependencies.iter().filter(|it| !it.ok).map(|it| it.name.clone()).collect();
     let ready = failing.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, failing, dependencies })).into_response()
+    let again = (!ready).then_some([(RETRY_AFTER, "1")]);
+    (status, again, Json(Readiness { ready, failing, dependencies })).into_response()
 }
 
 /// The metrics page (Prometheus text).

@@ -1,15 +1,12 @@
 //! The steps of a command.
 
-use axum::extract::{Path, State};
-use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::query::{Params, id, listed, page};
+use super::asked::Asked;
+use super::query::{listed, page};
 use super::wire;
-use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::Problem;
 
 /// Which page.
@@ -30,14 +27,9 @@ pub(crate) struct StepQuery {
     params(("id" = String, Path, description = "The command."), StepQuery),
     responses((status = 200, description = "A page.", body = wire::StepList, headers(("Link" = String))))
 )]
-pub(super) async fn list(
-    State(app): State<AppState>,
-    Caller(by): Caller,
-    Path(command): Path<String>,
-    uri: Uri,
-    Params(query): Params<StepQuery>,
-) -> Result<Response, Problem> {
+pub(super) async fn list(asked: Asked<StepQuery>) -> Result<Response, Problem> {
+    let run = asked.command()?;
+    let Asked { app, by, uri, query, .. } = asked;
     let page = page(query.limit, query.after.as_deref())?;
-    let steps = app.engine.steps(&by, id(&command, "command")?, page).await?;
-    Ok(listed(&uri, steps))
+    Ok(listed(&uri, app.engine.steps(&by, run, page).await?))
 }

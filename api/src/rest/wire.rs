@@ -9,7 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{commands, control, gates, probes, schemas, tokens};
+use super::{commands, control, gates, probes, problems, schemas, tickets, tokens, workflows};
 use crate::error;
 
 macro_rules! wire {
@@ -60,6 +60,8 @@ wire! {
     GateList: Paged<read::GateView>,
     Health: probes::Health,
     Problem: error::ProblemBody,
+    ProblemPage: error::pages::PageView,
+    ProblemPageList: problems::ProblemPageList,
     Readiness: probes::Readiness,
     ResumeRequest: control::ResumeRequest,
     RotateRequest: tokens::RotateRequest,
@@ -67,7 +69,10 @@ wire! {
     SignalAccepted: control::SignalAccepted,
     SignalRequest: control::SignalRequest,
     StepList: Paged<read::StepView>,
+    TicketSold: tickets::TicketSold,
     TokenCreated: tokens::TokenCreated,
     TokenList: Paged<access::TokenView>,
     TokenRequest: tokens::TokenRequest,
+    Workflow: workflows::WorkflowView,
+    WorkflowList: workflows::WorkflowList,
 }

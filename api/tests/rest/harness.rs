@@ -1,9 +1,12 @@
-//! The router on a fresh database, asked without a socket.
+//! The router on a fresh database, asked without a socket, or over one ([`Served`]).
+
+use std::sync::OnceLock;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use fermata_api::app::{AppOptions, AppState, app};
+use fermata_api::app::{AppOptions, AppState, Mounts, app_with};
+use fermata_api::telemetry::{PrometheusHandle, install_metrics, render_metrics};
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
@@ -11,6 +14,8 @@ use fermata_tests::TestDb;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 /// The largest body that these tests let through.
@@ -84,17 +89,64 @@ impl Answer {
     }
 }
 
+/// A router behind a socket, as clients meet it.
+pub(crate) struct Served {
+    base: String,
+    client: reqwest::Client,
+    _server: JoinSet<()>,
+}
+
+impl Served {
+    pub(crate) async fn new(router: Router) -> Self {
+        // Another test of this process may have installed it; either way there is one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { base, client: reqwest::Client::new(), _server: server }
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        heard(self.request("GET", path).bearer_auth(token)).await
+    }
+}
+
+/// Sends a request and reads its answer whole.
+pub(crate) async fn heard(request: reqwest::RequestBuilder) -> Answer {
+    let answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    Answer { status, headers, bytes: answer.bytes().await.unwrap() }
+}
+
+/// The number of a counter on this process' metrics page. Other tests may count there too.
+pub(crate) fn counted(line: &str) -> f64 {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let page = render_metrics(RECORDER.get_or_init(|| install_metrics().unwrap()));
+    let found = page.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok());
+    found.unwrap_or_default()
+}
+
 impl Rest {
     pub(crate) async fn new() -> Self {
         Self::with(AppOptions::default()).await
     }
 
     pub(crate) async fn with(options: AppOptions) -> Self {
+        Self::mounted(options, Mounts::default()).await
+    }
+
+    /// With routes of the test's own behind the real layers.
+    pub(crate) async fn mounted(options: AppOptions, mounts: Mounts) -> Self {
         let db = TestDb::new().await;
         let engine = db.engine(Registry::new().with(Echo)).await;
         let options =
             AppOptions { max_body_bytes: MAX_BODY, public_base_url: "https://fermata.example/".into(), ..options };
-        let router = app(AppState::new(engine.clone(), options));
+        let router = app_with(AppState::new(engine.clone(), options), mounts);
         let token = made(&engine, "acme", &[Scope::Admin]).await;
         Self { db, engine, router, token }
     }

@@ -4,8 +4,13 @@
 
 mod access;
 mod artifacts;
+mod doubt;
+mod faults;
 mod harness;
+mod limits;
+mod outage;
 mod pages;
+mod problems;
 mod reads;
 mod refusals;
 mod submit;

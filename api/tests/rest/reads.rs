@@ -131,6 +131,6 @@ async fn schemas_are_published_for_every_type() {
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/schema+json"));
     }
     let schema = rest.get("/v1/schemas/command/test.echo").await.json();
-    assert_eq!(schema["$id"], "https://fermata.example/schemas/command/test.echo/1");
+    assert_eq!(schema["$id"], "https://fermata.dev/schemas/command/test.echo/1");
     rest.get("/v1/schemas/command/no.such").await.problem(404, "not_found");
 }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use fermata_api::openapi;
 use serde_json::{Value, json};
 
 use crate::harness::{MAX_BODY, NOBODY, Rest, envelope};
@@ -86,9 +87,7 @@ async fn a_body_beyond_the_limit_is_too_large_announced_or_not() {
 async fn only_plain_json_is_read() {
     let rest = Rest::new().await;
     let fit = envelope(&json!({})).to_string();
-    for kind in
-        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"]
-    {
+    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/xml"] {
         let request = Request::post(COMMANDS)
             .header("authorization", format!("Bearer {}", rest.token))
             .header("content-type", kind)
@@ -98,6 +97,31 @@ async fn only_plain_json_is_read() {
     }
     rest.post_with(COMMANDS, fit, &[("content-encoding", "gzip")]).await.problem(415, "unsupported_media_type");
     assert_eq!(rest.commands().await, 0);
+}
+
+#[tokio::test]
+async fn what_curl_sends_without_a_content_type_is_read_as_json_wherever_json_is_read() {
+    let rest = Rest::new().await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let sent = rest.post_with(COMMANDS, envelope(&json!({})).to_string(), &form).await;
+    assert_eq!(sent.status, 202, "{:?}", sent.bytes);
+    rest.post_with(COMMANDS, "type=test.echo&payload=x", &form).await.problem(400, "malformed_json");
+
+    let document = openapi::document();
+    let mut read = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, _) in methods.as_object().unwrap().iter().filter(|(_, it)| it.get("requestBody").is_some()) {
+            let path = path.replace("{id}", NOBODY).replace("{name}", "go");
+            let request = Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(&path)
+                .header("authorization", format!("Bearer {}", rest.token))
+                .header("content-type", form[0].1);
+            rest.send(request.body(Body::from("{")).unwrap()).await.problem(400, "malformed_json");
+            read += 1;
+        }
+    }
+    assert!(read >= 7, "{read}");
 }
 
 #[tokio::test]

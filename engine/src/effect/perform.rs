@@ -28,13 +28,14 @@ const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
 
 /// Carries out one effect; see `Context::effect`.
 pub(crate) async fn perform(context: &Context, name: &str, effect: &dyn Effect) -> Result<Value, Failure> {
-    let identity = Identity::of(context, effect.spec());
+    let identity = Identity::of(context, name, effect.spec());
     let (begun, _flight) = context.session.begin(name, None, Kind::Effect, &identity.hash).await?;
     if let Some(receipt) = begun.output {
         return Ok(receipt);
     }
     let failed = begun.failed.iter().filter_map(|row| serde_json::from_value(row.clone()).ok()).collect();
-    let performance = Performance { context, effect, identity, begun, failed };
+    let mut performance = Performance { context, effect, identity, begun, failed };
+    performance.identity.attempt = performance.nth_attempt();
     // Boxed: this is the largest future of the engine, and most steps are no effects.
     Box::pin(performance.run()).await
 }
@@ -69,6 +70,7 @@ impl Performance<'_> {
                 let Some(retry_at) = last.retry_at else { return Err(last.failure.clone()) };
                 self.context.wait_until(retry_at, Reason::Retry).await;
             }
+            self.context.session.cleared().await;
             let stage = match self.current() {
                 Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
                 Some(action) if action.state == ActionState::Unknown => self.unknown(action).await,
@@ -346,7 +348,7 @@ impl Performance<'_> {
     }
 
     async fn record_failure(&mut self, failure: Failure, retry: bool, after: Option<Duration>, mut parts: Parts) {
-        let attempts = u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX);
+        let attempts = self.nth_attempt();
         let delay = if retry { RetryPolicy::default().delay(attempts, rand::random(), after) } else { None };
         let clock = self.context.clock();
         let outcome = FailedAttempt { failure, retry_at: delay.map(|delay| clock.now() + delay), pause: false };
@@ -359,10 +361,16 @@ impl Performance<'_> {
         parts.extend(failure_parts(row, &outcome));
         self.context.session.write(parts).await;
         self.failed.push(outcome);
+        self.identity.attempt = self.nth_attempt();
+    }
+
+    /// The attempt that is under way, from 1.
+    fn nth_attempt(&self) -> u16 {
+        u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX)
     }
 
     pub(super) fn checkpoint(&self, receipt: &Value) -> StepRow {
-        let attempt = u16::try_from(self.failed.len() + 1).unwrap_or(u16::MAX);
+        let attempt = self.nth_attempt();
         StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
     }
 

@@ -20,6 +20,10 @@ const ALLOW_ALL: &str = r#"{"policy":"allow_all","version":1}"#;
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) spec: EffectSpec,
+    /// The step that asks for it.
+    pub(crate) name: String,
+    /// Which attempt of the step is under way, from 1.
+    pub(crate) attempt: u16,
     /// Over everything that identifies the intent; also the step's input hash.
     pub(crate) hash: String,
     pub(crate) payload_hash: String,
@@ -28,7 +32,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn of(context: &Context, spec: EffectSpec) -> Self {
+    pub(crate) fn of(context: &Context, name: &str, spec: EffectSpec) -> Self {
         let payload_hash = document::fingerprint(&spec.payload);
         let hash = document::fingerprint(&json!([
             context.client_id(),
@@ -39,7 +43,7 @@ impl Identity {
             spec.dedupe,
         ]));
         let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
-        Self { spec, hash, payload_hash, idempotency_key }
+        Self { spec, name: name.to_owned(), attempt: 1, hash, payload_hash, idempotency_key }
     }
 
     pub(crate) fn call_timeout(&self) -> TimeDelta {
@@ -118,9 +122,11 @@ fn transition(parts: Parts, acting: Acting<'_>, to: ActionState, detail: &Value)
     let Acting(context, identity, id) = acting;
     let spec = &identity.spec;
     let data = json!({
-        "action_id": id, "action_type": spec.action_type, "platform": spec.platform, "account_id": spec.account_id,
-        "lane": spec.lane.as_str(), "status": to.as_str(), "idempotency_key": identity.idempotency_key,
-        "payload_hash": identity.payload_hash, "detail": without_receipt(detail),
+        "action_id": id, "name": identity.name, "action_type": spec.action_type, "platform": spec.platform,
+        "account_id": spec.account_id, "lane": spec.lane.as_str(), "attempt": identity.attempt, "status": to.as_str(),
+        "level": detail.get("level").and_then(Value::as_u64).unwrap_or(0),
+        "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
+        "detail": without_receipt(detail),
     });
     let (kind, severity) = match to {
         ActionState::Attempted => (name::ACTION_ATTEMPTED, Severity::Info),

@@ -1,10 +1,14 @@
 //! Events: immutable facts with dense positions in commit order (design, section 4).
 //!
-//! Owns the names that never change and the cursor. Positions are given in the database, last in
-//! each transaction; nothing here invents one.
+//! Owns the names that never change, what each event carries ([`data`]) with its published schema
+//! ([`schema`]), and the cursor. Positions are given in the database, last in each transaction;
+//! nothing here invents one. A new event is a name here, a struct in `data` and a line in
+//! [`schema::TYPES`].
 
 mod cursor;
+pub mod data;
 mod follower;
+pub mod schema;
 pub(crate) mod tail;
 
 pub use cursor::{Cursor, CursorError};

@@ -82,14 +82,13 @@ impl Wakes {
             return;
         }
         match hint.news {
-            News::Events => {}
             News::Work => {
                 self.claim.notify_one();
                 self.mail.notify_one();
             }
             News::Follow => *lock(&self.followed) = Some(clock.monotonic()),
-            // Only who follows answers that.
-            News::Hello => {}
+            // Whoever follows answers a newcomer; that there are events is said below.
+            News::Hello | News::Events => {}
         }
         self.moved.notify_one();
     }

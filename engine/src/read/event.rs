@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::event::schema::{self, EventType};
 use crate::event::{Cursor, Severity};
 use crate::id::{EventId, RunId};
 
@@ -44,6 +45,7 @@ pub struct EventFacts {
 #[schemars(rename = "Event")]
 pub struct EventView {
     /// `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// Unique for ever; the same event has the same id wherever it is read.
     pub id: EventId,
@@ -57,9 +59,12 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<RunId>,
     /// `application/json`.
+    #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
-    /// Where the schema of `data` is.
+    /// The identity of the schema of `data`; `/v1/schemas` says where to read it. Left out when the
+    /// event was written by a newer program.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(url)]
     pub dataschema: Option<String>,
     /// Its place in the stream: reading goes on behind it.
     pub cursor: Cursor,
@@ -101,11 +106,11 @@ impl From<EventFacts> for EventView {
             specversion: "1.0".to_owned(),
             id: EventId(event_id(event.at, event.cursor)),
             source: SOURCE.to_owned(),
+            dataschema: schema::find(&event.kind).map(EventType::id),
             r#type: event.kind,
             time: event.at,
             subject: event.run,
             datacontenttype: "application/json".to_owned(),
-            dataschema: None,
             cursor: event.cursor,
             severity: event.severity,
             clientid: event.client_id,
@@ -178,6 +183,7 @@ mod tests {
                 "cursor",
                 "data",
                 "datacontenttype",
+                "dataschema",
                 "id",
                 "sessionid",
                 "severity",

@@ -127,7 +127,8 @@ pub struct StepView {
     pub key: String,
     /// 1 for the first attempt.
     pub attempt: i16,
-    /// `step`, `pure`, `sleep`, `signal`, `gate`, `effect`, `child`, `child_result` or `race`.
+    /// `step`, `pure`, `sleep`, `signal`, `gate`, `effect`, `child`, `child_result`, `race` or
+    /// `unrecorded`.
     pub kind: String,
     /// How it ended.
     pub state: StepState,

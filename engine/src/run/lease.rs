@@ -45,13 +45,14 @@ impl Lease {
         self.inner.lost.store(true, Ordering::SeqCst);
     }
 
+    /// Whether it was lost for good.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.inner.lost.load(Ordering::SeqCst)
+    }
+
     /// Until when effects may start; in the past once the lease is lost.
     pub(crate) fn ends(&self, now: Instant) -> Instant {
-        if self.inner.lost.load(Ordering::SeqCst) {
-            now
-        } else {
-            *self.inner.ends.lock().unwrap_or_else(PoisonError::into_inner)
-        }
+        if self.is_lost() { now } else { *self.inner.ends.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Whether the lease provably holds at `now`.

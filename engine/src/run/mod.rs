@@ -1,7 +1,7 @@
 //! Runs: how a command is accepted, driven, waited for and ended.
 //!
 //! Owns [`Submission`] (what a client asks for), the drive of one delivery, and control from
-//! outside (signal, cancel, resume, decide). Read [`submit`] for the way in, `drive` for the way
+//! outside (signal, cancel, resume, decide). Read `submit` for the way in, `drive` for the way
 //! through.
 
 mod control;

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     Child = 6,
     ChildResult = 7,
     Race = 8,
+    Unrecorded = 9,
 }
 
 impl From<Kind> for i16 {
@@ -46,6 +47,7 @@ impl TryFrom<i16> for Kind {
             6 => Self::Child,
             7 => Self::ChildResult,
             8 => Self::Race,
+            9 => Self::Unrecorded,
             other => return Err(format!("no step kind has the number {other}")),
         })
     }

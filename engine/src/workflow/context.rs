@@ -254,8 +254,10 @@ pub(crate) fn gate_parts(
         "generation": claim.generation, "kind": request.kind.as_str(), "reason": request.reason,
         "shown": request.shown, "expires_at": expires_at,
     });
-    let event =
-        json!({"gate_id": id, "kind": request.kind.as_str(), "reason": request.reason, "expires_at": expires_at});
+    let event = json!({
+        "gate_id": id, "kind": request.kind.as_str(), "reason": request.reason, "expires_at": expires_at,
+        "url": format!("/v1/gates/{id}"),
+    });
     Parts::default().rare(part).event(name::HUMAN_REQUIRED, Severity::Warn, &event)
 }
 

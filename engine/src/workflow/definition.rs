@@ -26,6 +26,10 @@ pub trait Workflow: Send + Sync + 'static {
     const NAME: &'static str;
     /// Raised when recorded runs could no longer be replayed by the new code.
     const VERSION: &'static str;
+    /// A few words for people.
+    const TITLE: &'static str = "";
+    /// What it is for, in sentences.
+    const DESCRIPTION: &'static str = "";
 
     /// Refuses an input that its type accepts but that makes no sense, before it is queued.
     ///
@@ -38,6 +42,19 @@ pub trait Workflow: Send + Sync + 'static {
     fn run(&self, context: Context, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 }
 
+/// What people want to know of a workflow before they start it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The command type.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// A few words; empty when its author gave none.
+    pub title: &'static str,
+    /// Sentences; empty when its author gave none.
+    pub description: &'static str,
+}
+
 /// The outcome of an erased workflow.
 pub(crate) type Ending = Result<Value, Failure>;
 
@@ -45,6 +62,7 @@ pub(crate) type Ending = Result<Value, Failure>;
 pub(crate) trait DynWorkflow: Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> &'static str;
+    fn about(&self) -> About;
     fn input_schema(&self) -> Schema;
     fn check(&self, input: &Value) -> Result<(), Failure>;
     fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
@@ -57,6 +75,10 @@ impl<W: Workflow> DynWorkflow for W {
 
     fn version(&self) -> &'static str {
         W::VERSION
+    }
+
+    fn about(&self) -> About {
+        About { name: W::NAME, version: W::VERSION, title: W::TITLE, description: W::DESCRIPTION }
     }
 
     fn input_schema(&self) -> Schema {

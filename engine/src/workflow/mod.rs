@@ -12,14 +12,16 @@ mod registry;
 mod retry;
 pub(crate) mod session;
 mod step;
+mod unrecorded;
 
 pub use branch::{Branch, ChildHandle};
 pub use context::Context;
 pub(crate) use context::gate_parts;
 pub(crate) use definition::DynWorkflow;
-pub use definition::Workflow;
+pub use definition::{About, Workflow};
 pub use failure::{Failure, StepError};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
 pub use step::StepBuilder;
 pub(crate) use step::{FailedAttempt, failure_parts};
+pub use unrecorded::Unrecorded;

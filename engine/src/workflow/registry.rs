@@ -7,7 +7,7 @@ use std::sync::Arc;
 use schemars::Schema;
 use serde_json::Value;
 
-use super::{DynWorkflow, Failure, Workflow};
+use super::{About, DynWorkflow, Failure, Workflow};
 
 /// The workflows of this process, by name. A node claims only what it hosts, in its version.
 #[derive(Clone, Default)]
@@ -30,6 +30,11 @@ impl Registry {
     /// The names of all workflows, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.workflows.keys().copied()
+    }
+
+    /// What its author says of a workflow.
+    pub fn about(&self, name: &str) -> Option<About> {
+        self.workflows.get(name).map(|workflow| workflow.about())
     }
 
     /// The JSON Schema (2020-12) of a workflow's input.

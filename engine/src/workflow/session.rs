@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ use crate::step::{Begun, Kind, Mismatch, Replay};
 use crate::store::queue::Claim;
 use crate::store::record::{self, EventRow, Outcome, Record, StepRow};
 use crate::wait::{Mailbox, Reason, Wait};
+
+/// How often a lease that does not hold for the moment is looked at again.
+const LEASE_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why a delivery ends before the workflow's code does.
 #[derive(Debug, Clone, PartialEq)]
@@ -258,6 +262,21 @@ impl Session {
                     () = self.clock().wait_until(due) => {}
                 }
             }
+        }
+    }
+
+    /// The law of design section 4, asked before anything outside is touched: every earlier record
+    /// of the run is acknowledged, and the lease provably holds.
+    pub(crate) async fn cleared(&self) {
+        if !self.state().pending.is_empty() {
+            self.write(Parts::default()).await;
+        }
+        while !self.lease.holds(self.clock().monotonic()) {
+            if self.lease.is_lost() {
+                match self.leave(Exit::Lost).await {}
+            }
+            // The node renews it, or takes itself for dead and ends this delivery.
+            self.clock().wait(LEASE_AGAIN).await;
         }
     }
 

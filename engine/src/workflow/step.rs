@@ -13,19 +13,19 @@ use super::session::Parts;
 use super::{Context, Failure, RetryPolicy, StepError};
 use crate::document;
 use crate::event::{Severity, name};
-use crate::step::Kind;
+use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 
 /// A step about to run. Without options it runs once per checkpoint under the default policy.
 #[must_use = "a step does nothing until `run`"]
 pub struct StepBuilder<'a> {
-    context: &'a Context,
-    name: String,
-    key: Option<String>,
-    input_hash: String,
-    retry: RetryPolicy,
-    timeout: Option<Duration>,
+    pub(super) context: &'a Context,
+    pub(super) name: String,
+    pub(super) key: Option<String>,
+    pub(super) input_hash: String,
+    pub(super) retry: RetryPolicy,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// A failed attempt, as its row keeps it.
@@ -87,30 +87,47 @@ impl<'a> StepBuilder<'a> {
     {
         let session = &self.context.session;
         let (begun, _flight) = session.begin(&self.name, self.key.as_deref(), Kind::Step, &self.input_hash).await?;
-        if let Some(output) = begun.output {
-            return decode(output);
+        match begun.output {
+            Some(output) => decode(output),
+            None => self.attempts(begun, Kind::Step, body, storable).await,
         }
+    }
+
+    /// Attempt after attempt until one succeeds and what `shown` makes of it is durable.
+    pub(super) async fn attempts<T, F, Fut>(
+        &self,
+        begun: Begun,
+        kind: Kind,
+        body: F,
+        shown: impl Fn(&T) -> Result<document::Raw, Failure>,
+    ) -> Result<T, Failure>
+    where
+        F: Fn(u16) -> Fut,
+        Fut: Future<Output = Result<T, StepError>>,
+    {
+        let session = &self.context.session;
         let mut failed: Vec<FailedAttempt> =
             begun.failed.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
         loop {
             if let Some(last) = failed.last() {
                 self.before_next(&begun.key, failed.len(), last).await?;
             }
+            let active = session.active();
+            session.cleared().await;
             let attempt = u16::try_from(failed.len() + 1).unwrap_or(u16::MAX);
             let started_at = session.clock().now();
             let row = |output, error| StepRow {
                 key: begun.key.clone(),
                 attempt,
-                kind: Kind::Step.into(),
+                kind: kind.into(),
                 beside: begun.beside,
                 input_hash: self.input_hash.clone(),
                 output,
                 error,
                 started_at,
             };
-            let active = session.active();
             let error = match self.attempt(&body, attempt).await {
-                Ok(value) => match storable(&value) {
+                Ok(value) => match shown(&value) {
                     Ok(output) => {
                         session.write(Parts::default().step(row(Some(output), None))).await;
                         return Ok(value);
@@ -131,12 +148,7 @@ impl<'a> StepBuilder<'a> {
         F: Fn(u16) -> Fut,
         Fut: Future<Output = Result<T, StepError>>,
     {
-        match self.timeout {
-            None => body(attempt).await,
-            Some(timeout) => tokio::time::timeout(timeout, body(attempt)).await.unwrap_or_else(|_| {
-                Err(StepError::retry("step_timeout", format!("no result within {} s", timeout.as_secs_f64())))
-            }),
-        }
+        within(self.timeout, body(attempt)).await
     }
 
     fn judge(&self, error: &StepError, attempt: u16) -> FailedAttempt {
@@ -171,6 +183,19 @@ impl<'a> StepBuilder<'a> {
             session.wait(Wait { reason: Reason::Retry, due: Some(retry_at) }).await;
         }
         Ok(())
+    }
+}
+
+/// One attempt, cut off after its time.
+pub(super) async fn within<T>(
+    timeout: Option<Duration>,
+    attempt: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    match timeout {
+        None => attempt.await,
+        Some(timeout) => tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| {
+            Err(StepError::retry("step_timeout", format!("no result within {} s", timeout.as_secs_f64())))
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The test's own side door: the ledger, the mode, a fresh start. No sign-in: it is a test double.
+//! The test's own side door: the ledger, logins, the mode, a fresh start. No sign-in: it is a test double.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::account::Handle;
 use crate::api::{Body, Params};
 use crate::app::App;
 use crate::effect::Kind;
@@ -19,6 +20,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/_health", get(health))
         .route("/_ledger", get(ledger))
+        .route("/_logins", get(logins))
         .route("/_mode", get(show_mode).put(set_mode))
         .route("/_reset", post(reset))
 }
@@ -39,6 +41,16 @@ async fn ledger(State(app): State<Arc<App>>, Params(params): Params<LedgerParams
     let site = app.site.lock().await;
     let entries = site.entries(params.key.as_deref(), params.kind);
     serde_json::to_value(entries).map(Json).map_err(|_| Problem::Broken)
+}
+
+#[derive(Deserialize)]
+struct LoginParams {
+    handle: Handle,
+}
+
+async fn logins(State(app): State<Arc<App>>, Params(params): Params<LoginParams>) -> Json<Value> {
+    let (count, token) = app.site.lock().await.logins(&params.handle);
+    Json(json!({ "handle": params.handle, "count": count, "token": token }))
 }
 
 async fn show_mode(State(app): State<Arc<App>>) -> Json<Mode> {

@@ -74,6 +74,8 @@ pub(crate) struct Site {
     by_id: HashMap<String, usize>,
     by_key: HashMap<(Handle, String), usize>,
     accounts: BTreeSet<Handle>,
+    /// How often each account has logged in since the site was started.
+    logins: HashMap<Handle, u32>,
 }
 
 impl Site {
@@ -89,6 +91,7 @@ impl Site {
             by_id: HashMap::new(),
             by_key: HashMap::new(),
             accounts: BTreeSet::new(),
+            logins: HashMap::new(),
         };
         for line in lines {
             site.remember(line);
@@ -103,6 +106,18 @@ impl Site {
 
     /// Makes the account if this is its first login, and gives its token.
     pub(crate) fn log_in(&mut self, handle: &Handle) -> Result<String, Problem> {
+        let token = self.admit(handle)?;
+        *self.logins.entry(handle.clone()).or_default() += 1;
+        Ok(token)
+    }
+
+    /// How often the account has logged in, and the token that it was given.
+    pub(crate) fn logins(&self, handle: &Handle) -> (u32, String) {
+        let count = self.logins.get(handle).copied().unwrap_or_default();
+        (count, handle.token(self.ledger.generation()))
+    }
+
+    fn admit(&mut self, handle: &Handle) -> Result<String, Problem> {
         if !self.accounts.contains(handle) && self.accounts.len() >= MAX_ACCOUNTS {
             return Err(Problem::Full);
         }
@@ -114,7 +129,7 @@ impl Site {
     pub(crate) fn signed_in(&mut self, token: &str) -> Option<Handle> {
         let handle = Handle::of_token(token, self.ledger.generation())?;
         // A token outlives a restart; an account that had done nothing yet comes back with it.
-        self.log_in(&handle).ok()?;
+        self.admit(&handle).ok()?;
         Some(handle)
     }
 

@@ -20,6 +20,7 @@ const FILLER: &str = "a no-op, and yet as durable as any other step of any other
 pub struct BenchInput {
     /// How many steps.
     #[serde(default)]
+    #[schemars(range(max = MAX_STEPS))]
     pub steps: u16,
     /// Brings the input to a wanted size; ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +55,8 @@ impl Workflow for BenchSteps {
 
     const NAME: &'static str = "bench.steps";
     const VERSION: &'static str = "1";
+    const TITLE: &'static str = "Steps that do nothing";
+    const DESCRIPTION: &'static str = "What the bench and the crash rig run: each step is as durable as a real one.";
 
     fn check(&self, input: &BenchInput) -> Result<(), Failure> {
         if input.steps <= MAX_STEPS {

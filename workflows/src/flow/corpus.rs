@@ -76,6 +76,8 @@ fn requests() -> Vec<Value> {
         http(json!({"expect": {"status": [70000]}})),
         http(json!({"save": {"a": "/a"}, "safe": true, "headers": {"x": 1}, "query": {"q": "${inputs.q}"}})),
         http(json!({"save": ["/a"]})),
+        http(json!({"record": false})),
+        http(json!({"record": "no"})),
     ]
 }
 

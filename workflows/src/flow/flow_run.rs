@@ -46,9 +46,11 @@ pub struct FlowInput {
 pub struct Policy {
     /// The most retries of each step; the steps' own policies may ask for fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = RetryPolicy::MAX_ATTEMPTS - 1))]
     pub max_retries: Option<u16>,
     /// After this time no step begins another attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_duration_s: Option<u32>,
 }
 
@@ -144,6 +146,8 @@ impl Workflow for FlowRun {
 
     const NAME: &'static str = "flow.run";
     const VERSION: &'static str = "1";
+    const TITLE: &'static str = "Run a flow";
+    const DESCRIPTION: &'static str = "Carries out an installed flow, or one that comes with the command.";
 
     fn check(&self, input: &FlowInput) -> Result<(), Failure> {
         if let Some(policy) = &input.policy {

@@ -86,6 +86,90 @@ fn an_http_step_that_changes_things_must_be_an_effect() {
 }
 
 #[test]
+fn only_a_step_that_may_be_repeated_goes_unrecorded() {
+    let step = |method: &str, safe: bool| {
+        with_step(json!({"id": "s", "http": {"method": method, "url": "http://h", "safe": safe, "record": false}}))
+    };
+    assert_eq!(refused(&step("POST", false)), ["/steps/0/http/method", "/steps/0/http/record"]);
+    for free in [step("POST", true), step("GET", false), step("HEAD", false)] {
+        assert!(refused(&free).is_empty());
+    }
+    let call = effect(|it| it["call"]["http"]["record"] = json!(false));
+    assert_eq!(refused(&call), ["/steps/0/effect/call/http/record"]);
+    let look = effect(|it| it["look"]["http"]["request"]["record"] = json!(false));
+    assert_eq!(refused(&look), ["/steps/0/effect/look/http/request/record"]);
+}
+
+/// A flow with an unrecorded login and one more step.
+fn after_login(step: Value) -> Value {
+    let login = json!({"id": "login", "http": {"method": "POST", "url": "http://h", "safe": true, "record": false,
+        "json": {}, "save": {"token": "/token"}}});
+    with_steps(json!([login, step]))
+}
+
+const TOKEN: &str = "${steps.login.token}";
+
+#[test]
+fn what_is_not_recorded_may_be_sent_in_a_request_or_typed_into_a_page() {
+    let fill = json!([{"fill": {"target": {"label": "Code"}, "text": TOKEN}}]);
+    let mut post = effect(|it| {
+        it["call"]["http"]["headers"]["authorization"] = json!(format!("Bearer {TOKEN}"));
+        it["look"]["http"]["request"]["query"] = json!({"token": TOKEN});
+    })["steps"][0]
+        .clone();
+    for step in [
+        json!({"id": "s", "http": {"method": "GET", "url": "http://h", "headers": {"x": TOKEN}, "query": {"t": TOKEN}}}),
+        json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": true, "json": {"a": [TOKEN]}}}),
+        json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": true, "form": {"a": TOKEN}}}),
+        json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": true, "body": TOKEN, "record": false}}),
+        json!({"id": "s", "browser": {"do": fill, "success": {"text": "in"}}}),
+        post.clone(),
+    ] {
+        assert!(refused(&after_login(step.clone())).is_empty(), "{step}");
+    }
+    post["effect"]["call"] = json!({"browser": {"click": {"role": "button"}, "confirm": {"text": "x"}}});
+    post["effect"]["honours_keys"] = json!(false);
+    post["effect"]["prepare"] = fill;
+    assert!(refused(&after_login(post)).is_empty());
+}
+
+#[test]
+fn what_is_not_recorded_is_named_nowhere_else() {
+    let http = |part: &str, value: Value| {
+        let mut call = json!({"method": "GET", "url": "http://h"});
+        call[part] = value;
+        json!({"id": "s", "http": call})
+    };
+    let posted = |part: &str, value: Value| effect(|it| it[part] = value)["steps"][0].clone();
+    let act = |act: Value| json!({"id": "s", "browser": {"do": [act], "success": {"text": "x"}}});
+    let set = |text: &str| json!({"id": "s", "set": {"values": {"a": text}}});
+    let read_back = json!([{"at": "/t", "is": {"equals": TOKEN}}]);
+    for (step, at) in [
+        (http("url", json!(format!("http://h/{TOKEN}"))), "/http/url"),
+        (http("expect", json!({"body": read_back})), "/http/expect/body/0/is/equals"),
+        (posted("payload", json!({"t": TOKEN})), "/effect/payload/t"),
+        (posted("dedupe", json!(TOKEN)), "/effect/dedupe"),
+        (posted("account", json!(TOKEN)), "/effect/account"),
+        (act(json!({"goto": TOKEN})), "/browser/do/0/goto"),
+        (act(json!({"assert": {"text": TOKEN}})), "/browser/do/0/assert/text"),
+        (act(json!({"fill": {"target": {"label": TOKEN}, "text": "x"}})), "/browser/do/0/fill/target/label"),
+        (json!({"id": "s", "human": {"reason": "r", "shown": {"t": TOKEN}}}), "/human/shown/t"),
+        (json!({"id": "s", "human": {"reason": TOKEN}}), "/human/reason"),
+        (json!({"id": "s", "child": {"flow": "a", "input": {"t": TOKEN}}}), "/child/input/t"),
+        (set(TOKEN), "/set/values/a"),
+        (set("${steps.login.status}"), "/set/values/a"),
+        (set("x ${steps.login | json}"), "/set/values/a"),
+        (set("${steps.login.token | sha256}"), "/set/values/a"),
+        (json!({"id": "s", "sleep": {"seconds": 1}, "when": {"value": TOKEN, "is": "present"}}), "/when/value"),
+    ] {
+        assert_eq!(refused(&after_login(step.clone())), [format!("/steps/1{at}")], "{step}");
+    }
+    let mut outputs = after_login(json!({"id": "s", "sleep": {"seconds": 1}}));
+    outputs["outputs"] = json!({"token": TOKEN});
+    assert_eq!(refused(&outputs), ["/outputs/token"]);
+}
+
+#[test]
 fn templates_name_only_what_is_there() {
     let set = |text: &str| {
         with_steps(json!([

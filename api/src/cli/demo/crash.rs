@@ -38,7 +38,8 @@ pub(super) async fn run(tour: &mut Tour) -> Result<(), Trouble> {
 async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
     for _ in 0..TRIES {
         let key = reference()?;
-        let (id, took) = submit(tour, &key).await?;
+        let inputs = json!({ "caption": "Published once, although the worker died.", "reference": key });
+        let (id, took) = submit(tour, "demo.publish", &key, inputs).await?;
         let killed = kill_after_click(tour, id, key).await?;
         let actions = tour.list(&killed.id, "actions").await?;
         let state = actions.first().map(|action| action["state"].clone()).unwrap_or_default();
@@ -59,14 +60,12 @@ async fn strike(tour: &mut Tour) -> Result<Killed, Trouble> {
         .remedy("run it again; a busy machine widens the gap"))
 }
 
-async fn submit(tour: &Tour, key: &str) -> Result<(String, Duration), Trouble> {
+/// Submits a flow; answers the command and how long that took.
+pub(super) async fn submit(tour: &Tour, flow: &str, key: &str, inputs: Value) -> Result<(String, Duration), Trouble> {
     let body = json!({
         "type": "flow.run",
         "idempotency_key": key,
-        "payload": {
-            "workflow_name": "demo.publish",
-            "inputs": { "caption": "Published once, although the worker died.", "reference": key },
-        },
+        "payload": { "workflow_name": flow, "inputs": inputs },
     });
     let began = tour.clock.monotonic();
     let accepted = tour.api.post("/v1/commands", &body).await?;
@@ -124,7 +123,8 @@ async fn take_over(tour: &mut Tour, killed: &Killed) -> Result<(), Trouble> {
     tour.check(command["status"] == "SUCCEEDED", format!("succeeded {after} after the kill"), &command)
 }
 
-async fn ended(tour: &Tour, id: &str) -> Result<Option<Value>, Trouble> {
+/// The command, once it has ended or waits for a person.
+pub(super) async fn ended(tour: &Tour, id: &str) -> Result<Option<Value>, Trouble> {
     let command = tour.command(id).await?;
     let over = matches!(command["status"].as_str(), Some("SUCCEEDED" | "FAILED" | "CANCELLED" | "HUMAN_REQUIRED"));
     Ok(over.then_some(command))
@@ -178,13 +178,14 @@ async fn comes_back(tour: &mut Tour, killed: &ReadyNode) -> Result<(), Trouble> 
 }
 
 /// A reference that nobody used before.
-fn reference() -> Result<String, Trouble> {
+pub(super) fn reference() -> Result<String, Trouble> {
     let mut random = [0; 6];
     getrandom::fill(&mut random).map_err(|error| Trouble::failed("no random numbers").why(error.to_string()))?;
     Ok(format!("tour-{}", hex::encode(random)))
 }
 
-fn ms(time: Duration) -> String {
+/// A time for people.
+pub(super) fn ms(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())
     } else {

@@ -4,7 +4,9 @@
 //! the killing is done by the operating system. To add a part, write its file and add a variant of
 //! [`Part`].
 
+mod approval;
 mod crash;
+mod replay;
 mod tour;
 
 use std::path::PathBuf;
@@ -46,6 +48,10 @@ pub(crate) struct DemoArgs {
 enum Part {
     /// The worker is killed right after the click; another finishes, and nothing happens twice
     Crash,
+    /// A direct message stops at its gate, and goes out once when somebody says yes
+    Approval,
+    /// The stream is cut and resumed: nothing is missing, nothing comes twice
+    Replay,
 }
 
 pub(super) async fn run(args: DemoArgs, out: Output) -> Result<Exit, Trouble> {
@@ -60,6 +66,8 @@ pub(super) async fn run(args: DemoArgs, out: Output) -> Result<Exit, Trouble> {
     for part in args.part.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]) {
         match part {
             Part::Crash => Box::pin(crash::run(&mut tour)).await?,
+            Part::Approval => Box::pin(approval::run(&mut tour, args.ci)).await?,
+            Part::Replay => Box::pin(replay::run(&mut tour)).await?,
         }
     }
     Ok(tour.end())

@@ -115,6 +115,7 @@ fn step_kind(number: i16) -> &'static str {
         Ok(Kind::Child) => "child",
         Ok(Kind::ChildResult) => "child_result",
         Ok(Kind::Race) => "race",
+        Ok(Kind::Unrecorded) => "unrecorded",
         // Written by a newer program.
         Err(_) => "other",
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::is_false;
+use super::{is_false, is_true, yes};
 use crate::flow::late::{Late, Seconds, Text};
 
 /// An HTTP method.
@@ -68,6 +68,11 @@ pub struct HttpCall {
     /// as a login. Everything else belongs into an effect.
     #[serde(default, skip_serializing_if = "is_false")]
     pub safe: bool,
+    /// `false` for a step whose answer is secret, such as a login: what it saves is used and never
+    /// stored, so the request is made again when the run is taken up again and needs it. Only an
+    /// http step may say so, and only one that is free to be repeated.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub record: bool,
     /// How long the request may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<Seconds>,

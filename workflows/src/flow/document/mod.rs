@@ -67,3 +67,13 @@ fn no_inputs() -> Map<String, Value> {
 fn is_false(flag: &bool) -> bool {
     !flag
 }
+
+/// The same for a flag that is usually set.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,6 +1,7 @@
 //! A request with every template filled. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method as HttpMethod};
@@ -12,8 +13,8 @@ use crate::flow::late::{Late, Text};
 use crate::flow::limits::{HTTP_TIMEOUT, MAX_TIMEOUT_S};
 use crate::flow::scope::{FillError, Scope};
 
-/// A request that is ready to be sent.
-#[derive(Debug, Clone)]
+/// A request that is ready to be sent. It may hold secrets in every part but its host.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(super) method: HttpMethod,
     pub(super) url: Url,
@@ -23,21 +24,24 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Fills a request.
-    pub(crate) fn filled(call: &HttpCall, scope: &Scope) -> Result<Self, HttpError> {
+    /// Fills a request: its address from `scope`, its parts from `opened`, which is the same with
+    /// the values of unrecorded steps.
+    pub(crate) fn filled(call: &HttpCall, scope: &Scope, opened: &Scope) -> Result<Self, HttpError> {
         let Text(address) = call.url.fill(scope, "url")?;
         let mut url = Url::parse(&address).map_err(|error| HttpError::Address { why: error.to_string() })?;
-        let query = pairs(&call.query, scope)?;
+        let query = pairs(&call.query, opened)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let mut headers = Vec::new();
-        for (name, value) in pairs(&call.headers, scope)? {
+        for (name, value) in pairs(&call.headers, opened)? {
             let wrong = || HttpError::Header { name: name.clone() };
             let parsed = HeaderName::try_from(name.as_str()).map_err(|_| wrong())?;
-            headers.push((parsed, HeaderValue::try_from(value).map_err(|_| wrong())?));
+            let mut value = HeaderValue::try_from(value).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            headers.push((parsed, value));
         }
-        let (body, content_type) = body(call, scope)?;
+        let (body, content_type) = body(call, opened)?;
         let has_type = headers.iter().any(|(name, _)| *name == http::header::CONTENT_TYPE);
         if let (Some(content_type), false) = (content_type, has_type) {
             headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
@@ -62,6 +66,12 @@ impl Request {
             self.headers.push((HeaderName::from_static(name), value));
         }
         self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url.host_str().unwrap_or_default())
     }
 }
 
@@ -112,7 +122,7 @@ mod tests {
 
     fn filled(call: Value) -> Result<Request, HttpError> {
         let scope = Scope::default().with("inputs", json!({"q": "a&b c", "n": 1, "crlf": "x\r\ny: z"}));
-        Request::filled(&serde_json::from_value(call).unwrap(), &scope)
+        Request::filled(&serde_json::from_value(call).unwrap(), &scope, &scope)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fermata_engine::clock::Clock;
+use fermata_engine::workflow::StepError;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -41,7 +42,7 @@ async fn read(address: &str, path: &str) -> Result<answer::Answer, HttpError> {
     let lane = HttpLane::new(AllowList::new([], [address]), Clock::system()).unwrap();
     let call: Value = json!({"method": "GET", "url": format!("{address}{path}"), "timeout_s": 0.5});
     let call: HttpCall = serde_json::from_value(call).unwrap();
-    lane.read(Request::filled(&call, &Scope::default()).unwrap()).await
+    lane.read(Request::filled(&call, &Scope::default(), &Scope::default()).unwrap()).await
 }
 
 #[tokio::test]
@@ -92,6 +93,57 @@ async fn without_a_connection_or_a_permission_nothing_was_sent() {
     assert!(matches!(closed, HttpError::Connect { .. }) && closed.nothing_was_sent(), "{closed}");
     let lane = HttpLane::new(AllowList::default(), Clock::system()).unwrap();
     let call: HttpCall = serde_json::from_value(json!({"method": "GET", "url": address})).unwrap();
-    let refused = lane.send(Request::filled(&call, &Scope::default()).unwrap()).await.unwrap_err();
+    let refused = lane.send(Request::filled(&call, &Scope::default(), &Scope::default()).unwrap()).await.unwrap_err();
     assert!(matches!(refused, HttpError::NotAllowed { .. }) && refused.nothing_was_sent());
+}
+
+/// All that can be printed of an error and of what it means for a step.
+fn printed(error: HttpError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(" {inner} {inner:?}"));
+        cause = inner.source();
+    }
+    format!("{text} {:?}", StepError::from(error))
+}
+
+#[tokio::test]
+async fn no_failure_of_a_request_tells_what_was_in_it() {
+    const SECRET: &str = "s3cr3t-t0k3n";
+    let large = answer("200 OK", &"x".repeat(crate::flow::limits::MAX_BODY_BYTES + 1));
+    let circle = answer(&format!("302 Found\r\nlocation: /?token={SECRET}"), "");
+    let failures = [vec!["hang".to_owned()], vec![String::new()], vec![large], vec![circle; 9], Vec::new()];
+    let opened = Scope::default().with("steps", json!({"login": {"token": SECRET, "broken": format!("{SECRET}\n")}}));
+    let call = |address: &str, more: Value| {
+        let mut call = json!({"method": "GET", "url": address, "timeout_s": 0.5,
+            "query": {"token": "${steps.login.token}"}, "headers": {"authorization": "Bearer ${steps.login.token}"}});
+        call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<HttpCall>(call).unwrap()
+    };
+    for answers in failures {
+        let address = server(answers).await;
+        let lane = HttpLane::new(AllowList::new([], [address.as_str()]), Clock::system()).unwrap();
+        let request = Request::filled(&call(&address, json!({})), &Scope::default(), &opened).unwrap();
+        assert!(!format!("{request:?}").contains(SECRET));
+        let text = printed(lane.read(request).await.unwrap_err());
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    let lane = HttpLane::new(AllowList::default(), Clock::system()).unwrap();
+    let request = Request::filled(&call("http://h", json!({})), &Scope::default(), &opened).unwrap();
+    let text = printed(lane.read(request).await.unwrap_err());
+    assert!(!text.contains(SECRET), "{text}");
+    for more in [json!({"headers": {"x": "${steps.login.broken}"}}), json!({"headers": {"x": "-${steps.login}"}})] {
+        let text = printed(Request::filled(&call("http://h", more), &Scope::default(), &opened).unwrap_err());
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_never_filled_with_what_is_in_no_record() {
+    let opened = Scope::default().with("steps", json!({"login": {"token": "t"}}));
+    let call: HttpCall =
+        serde_json::from_value(json!({"method": "GET", "url": "http://h/${steps.login.token}"})).unwrap();
+    let refused = Request::filled(&call, &Scope::default(), &opened);
+    assert!(matches!(refused, Err(HttpError::Fill(_))), "{refused:?}");
 }

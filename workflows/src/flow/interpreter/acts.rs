@@ -77,7 +77,7 @@ impl Interpreter {
             BrowserAct::Goto(url) => self.goto(page, url, scope).await?,
             BrowserAct::Click(target) => page.click(&target.fill(scope, "click")?).await?,
             BrowserAct::Fill(fill) => {
-                let Text(text) = fill.text.fill(scope, "text")?;
+                let Text(text) = fill.text.fill(&*self.opened(fill.text.written(), scope).await?, "text")?;
                 page.fill(&fill.target.fill(scope, "target")?, &text).await?;
             }
             BrowserAct::Upload(upload) => Box::pin(self.upload(page, upload, scope)).await?,

@@ -98,7 +98,8 @@ impl Effect for FlowEffect {
         match &self.effect.look {
             None => Ok(Sighting::Absent),
             Some(LookFor::Http(http)) => {
-                let answer = match Request::filled(&http.request, &scope) {
+                let opened = self.run.opened_for(&http.request, &scope).await?;
+                let answer = match Request::filled(&http.request, &scope, &opened) {
                     Ok(request) => self.run.tools.http.read(request.with_header("fermata-fence", &look.fence)).await,
                     Err(error) => Err(error),
                 };
@@ -113,10 +114,14 @@ impl Effect for FlowEffect {
         let scope = self.keyed(&look.idempotency_key);
         match &self.effect.call {
             // A request that cannot be made is found out before anything is recorded as attempted.
-            Call::Http(call) => match Request::filled(call, &scope) {
-                Ok(_) => Ok(Box::new(())),
-                Err(error) => Err(StepError::fail("request_invalid", error.to_string())),
-            },
+            // It is what is sent, so that the call itself waits for nothing but its answer.
+            Call::Http(call) => {
+                let opened = self.run.opened_for(call, &scope).await?;
+                match Request::filled(call, &scope, &opened) {
+                    Ok(request) => Ok(Box::new(request)),
+                    Err(error) => Err(StepError::fail("request_invalid", error.to_string())),
+                }
+            }
             Call::Browser(call) => {
                 call.click.fill(&scope, "click")?;
                 call.confirm.fill(&scope, "confirm")?;
@@ -130,7 +135,10 @@ impl Effect for FlowEffect {
 
     async fn call(&self, permit: EffectPermit, prepared: Prepared) -> CallOutcome {
         match &self.effect.call {
-            Call::Http(call) => self.request(call, &permit).await,
+            Call::Http(call) => match prepared.downcast::<Request>() {
+                Ok(request) => self.request(call, *request, &permit).await,
+                Err(_) => not_sent("no_request", "there was no request to send", true),
+            },
             Call::Browser(call) => match prepared.downcast::<Arc<Page>>() {
                 Ok(page) => Box::pin(self.click(call, &permit, &page)).await,
                 Err(_) => not_sent("no_page", "there was no page to click in", true),
@@ -148,11 +156,7 @@ impl FlowEffect {
         permit.time_left(self.run.context.clock().monotonic())
     }
 
-    async fn request(&self, call: &HttpCall, permit: &EffectPermit) -> CallOutcome {
-        let request = match Request::filled(call, &self.keyed(permit.idempotency_key())) {
-            Ok(request) => request,
-            Err(error) => return not_sent("request_invalid", &error.to_string(), false),
-        };
+    async fn request(&self, call: &HttpCall, request: Request, permit: &EffectPermit) -> CallOutcome {
         let left = self.time_left(permit);
         if left.is_zero() {
             return not_sent("call_too_late", "the call's time was over before it began", true);

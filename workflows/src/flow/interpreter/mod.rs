@@ -6,6 +6,7 @@
 mod acts;
 mod effect;
 mod page;
+mod secrets;
 mod steps;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::http::HttpLane;
 use super::scope::{FillError, Scope};
 use crate::browser::BrowserLane;
 use page::Pages;
+use secrets::Secrets;
 
 /// What a run needs of the installation.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub(crate) struct Interpreter {
     flow: Arc<Flow>,
     tools: Arc<Tools>,
     pages: Arc<Pages>,
+    secrets: Secrets,
     limits: Limits,
 }
 
@@ -75,7 +78,7 @@ impl Limits {
 
 impl Interpreter {
     pub(crate) fn new(context: Context, flow: Arc<Flow>, tools: Arc<Tools>, limits: Limits) -> Self {
-        Self { context, flow, tools, pages: Arc::default(), limits }
+        Self { context, flow, tools, pages: Arc::default(), secrets: Secrets::default(), limits }
     }
 
     /// Carries the run to its end and closes its page.
@@ -87,8 +90,20 @@ impl Interpreter {
 
     async fn walk(&self, inputs: Value) -> Result<Value, Failure> {
         let mut scope = run_scope(&self.context).with("inputs", inputs).with("env", self.tools.sites.clone());
+        let mut run = self.clone();
         for (n, step) in self.flow.document().steps.iter().enumerate() {
-            let result = if is_due(step, &scope)? { Box::pin(self.step(n, step, &scope)).await? } else { Value::Null };
+            let result = if !is_due(step, &scope)? {
+                Value::Null
+            } else if let Action::Http(call) = &step.action
+                && !call.record
+            {
+                let value = Box::pin(run.unrecorded(step, call, &scope)).await?;
+                run.secrets.insert(step.id.clone(), value);
+                // No template but those of `opened` finds anything here.
+                Value::Null
+            } else {
+                Box::pin(run.step(n, step, &scope)).await?
+            };
             scope.set_step(&step.id, result);
         }
         match &self.flow.document().outputs {

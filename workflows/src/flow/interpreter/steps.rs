@@ -1,9 +1,10 @@
 //! The steps that are no effects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fermata_engine::wait::{GateKind, GateRequest};
-use fermata_engine::workflow::{Failure, RetryPolicy, StepError};
+use fermata_engine::workflow::{Failure, RetryPolicy, StepBuilder, StepError};
 use serde_json::{Map, Value, json};
 
 use super::Interpreter;
@@ -17,25 +18,34 @@ use crate::flow::scope::{FillError, Scope};
 
 impl Interpreter {
     pub(super) async fn http(&self, step: &Step, call: &HttpCall, scope: &Scope) -> Result<Value, Failure> {
-        let asked = step.timeout_s.or(call.timeout_s).map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
-        let timeout = asked.transpose()?.unwrap_or(HTTP_TIMEOUT);
-        let retry = self.limits.capped(&step.retry.clone().unwrap_or_default());
-        let (lane, fence, limits) = (&self.tools.http, self.context.look().fence, self.limits);
         let found: Found = self
-            .context
-            .step(&step.id)
-            .retry(retry)
-            .timeout(timeout)
+            .attempts_of(step, call)?
             .run(async |_| {
-                limits.check(self.context.clock().now())?;
-                let answer = match Request::filled(call, scope) {
-                    Ok(request) => lane.read(request.within(timeout).with_header("fermata-fence", &fence)).await,
-                    Err(error) => Err(error),
-                };
-                read_outcome(call, answer)
+                self.limits.check(self.context.clock().now())?;
+                self.exchange(step, call, scope).await
             })
             .await?;
         Ok(Value::Object(found))
+    }
+
+    /// The attempts that an http step is worth.
+    pub(super) fn attempts_of(&self, step: &Step, call: &HttpCall) -> Result<StepBuilder<'_>, Failure> {
+        let retry = self.limits.capped(&step.retry.clone().unwrap_or_default());
+        Ok(self.context.step(&step.id).retry(retry).timeout(http_time(step, call)?))
+    }
+
+    /// One reading request and what its answer means.
+    pub(super) async fn exchange(&self, step: &Step, call: &HttpCall, scope: &Scope) -> Result<Found, StepError> {
+        let time = http_time(step, call)?;
+        let opened = self.opened_for(call, scope).await?;
+        let answer = match Request::filled(call, scope, &opened) {
+            Ok(request) => {
+                let request = request.within(time).with_header("fermata-fence", &self.context.look().fence);
+                self.tools.http.read(request).await
+            }
+            Err(error) => Err(error),
+        };
+        read_outcome(call, answer)
     }
 
     pub(super) async fn browser(
@@ -128,5 +138,12 @@ impl Interpreter {
             return Ok(json!({ "run_id": handle.run_id() }));
         }
         handle.wait(&self.context).await
+    }
+}
+
+fn http_time(step: &Step, call: &HttpCall) -> Result<Duration, FillError> {
+    match step.timeout_s.or(call.timeout_s) {
+        Some(time) => time.within(MAX_TIMEOUT_S, "timeout_s"),
+        None => Ok(HTTP_TIMEOUT),
     }
 }

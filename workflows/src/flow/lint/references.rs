@@ -14,9 +14,13 @@ pub(in crate::flow) const RUN_NAMES: [&str; 2] = ["id", "client"];
 /// The parts of an effect that may differ between two tries of the same.
 const EFFECT_ACTS: [&str; 3] = ["look", "prepare", "call"];
 
+/// The parts of a request that may carry the value of an unrecorded step. Not its address: hosts
+/// are named in errors.
+const CARRIERS: [&str; 5] = ["headers", "query", "json", "form", "body"];
+
 /// Checks every template of the document. With `sites`, only names of sites are checked.
 pub(super) fn check(document: &FlowDocument, sites: Option<&BTreeSet<&str>>, findings: &mut Vec<Finding>) {
-    let mut names = Names { document, sites, steps: BTreeMap::new(), findings };
+    let mut names = Names { document, sites, steps: BTreeMap::new(), secrets: BTreeSet::new(), findings };
     names.defaults();
     for (n, step) in document.steps.iter().enumerate() {
         let pointer = below("/steps", &n.to_string());
@@ -26,6 +30,9 @@ pub(super) fn check(document: &FlowDocument, sites: Option<&BTreeSet<&str>>, fin
             names.field(field, value, &below(&pointer, field));
         }
         names.steps.insert(&step.id, results(step));
+        if matches!(&step.action, Action::Http(call) if !call.record) {
+            names.secrets.insert(&step.id);
+        }
     }
     names.walk(&document.outputs, "/outputs", May { env: true, effect: false });
 }
@@ -44,6 +51,8 @@ struct Names<'d> {
     sites: Option<&'d BTreeSet<&'d str>>,
     /// The results of the steps so far; `None` where any name may be in them.
     steps: BTreeMap<&'d str, Option<BTreeSet<String>>>,
+    /// The steps so far whose values are in no record.
+    secrets: BTreeSet<&'d str>,
     findings: &'d mut Vec<Finding>,
 }
 
@@ -133,6 +142,11 @@ impl Names<'_> {
                 };
                 self.refuse(pointer, place, &remedy);
             }
+            _ if self.secrets.contains(id.as_str()) && !may_carry(pointer) => {
+                let remedy = "that step is not recorded, so its values belong only into headers, query, json, form \
+                              and body of requests and into text typed into a page; or record it";
+                self.refuse(pointer, place, remedy);
+            }
             _ => {}
         }
     }
@@ -166,6 +180,20 @@ impl Names<'_> {
         if self.sites.is_none() {
             self.findings.push(Finding::error(pointer, format!("`{}` cannot be named here", place.dotted()), remedy));
         }
+    }
+}
+
+/// Whether a place of the document may be filled with what is in no record.
+fn may_carry(pointer: &str) -> bool {
+    let names: Vec<&str> = pointer.split('/').skip(1).collect();
+    match names.as_slice() {
+        ["steps", _, "http", part, ..]
+        | ["steps", _, "effect", "look", "http", "request", part, ..]
+        | ["steps", _, "effect", "call", "http", part, ..] => CARRIERS.contains(part),
+        ["steps", _, "browser", "do", _, act, field, ..]
+        | ["steps", _, "effect", "prepare", _, act, field, ..]
+        | ["steps", _, "effect", "look", "browser", "do", _, act, field, ..] => (*act, *field) == ("fill", "text"),
+        _ => false,
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn step(document: &FlowDocument, step: &Step, pointer: &str, findings
     match &step.action {
         Action::Http(call) => {
             rules.reading(call, &pointer);
+            rules.repeating(call, &pointer);
             rules.request(call, &pointer);
         }
         Action::Browser(browser) => rules.browser(browser, &pointer),
@@ -107,6 +108,20 @@ impl Rules<'_> {
             let message = "this request may change something, and a step may be done twice";
             let remedy = "make it an `effect`; write `safe: true` only if repeating it changes nothing that counts";
             self.error(&below(pointer, "method"), message, remedy);
+        }
+    }
+
+    fn repeating(&mut self, call: &HttpCall, pointer: &str) {
+        if !call.record && !call.method.is_read() && !call.safe {
+            let message = "a step that is not recorded is done again whenever its run is taken up again";
+            self.error(&below(pointer, "record"), message, "remove `record`, or see what the method needs");
+        }
+    }
+
+    fn recorded(&mut self, call: &HttpCall, pointer: &str) {
+        if !call.record {
+            let remedy = "remove it; only an http step can be used without being recorded";
+            self.error(&below(pointer, "record"), "what an effect finds or makes is always recorded", remedy);
         }
     }
 
@@ -200,6 +215,7 @@ impl Rules<'_> {
             Call::Http(call) => {
                 let pointer = below(&below(pointer, "call"), "http");
                 self.request(call, &pointer);
+                self.recorded(call, &pointer);
                 if call.method.is_read() {
                     let message = "GET and HEAD change nothing, so this is no effect";
                     self.error(&below(&pointer, "method"), message, "use an http step, or the right method");
@@ -255,6 +271,7 @@ impl Rules<'_> {
         let request = below(pointer, "request");
         self.reading(&look.request, &request);
         self.request(&look.request, &request);
+        self.recorded(&look.request, &request);
         if look.present.is_empty() {
             let message = "nothing tells presence from absence";
             self.error(&below(pointer, "present"), message, "add what holds exactly when the effect is there");

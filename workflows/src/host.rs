@@ -1,4 +1,4 @@
-//! Patterns of hosts that `http` steps may call although they are private.
+//! Patterns of hosts that flows may reach beside the sites of the installation.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,0 +1,241 @@
+//! A page for every code that anybody may meet: exit codes of the program, problems of the API,
+//! failures of runs. `fermata explain` and `/problems` both read it here.
+//!
+//! To add a code, add its page to the group that it belongs to; the tests below find codes without.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+
+/// What a code means and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The word for programs.
+    pub(crate) code: &'static str,
+    /// What it says.
+    pub(crate) meaning: &'static str,
+    /// What to do.
+    pub(crate) remedy: &'static str,
+}
+
+/// Pages of one kind.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// What they are about.
+    pub(crate) title: &'static str,
+    /// Them.
+    pub(crate) pages: &'static [Page],
+}
+
+/// A page, as sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ProblemPage")]
+pub(crate) struct PageView {
+    /// The word for programs: `code` of a problem.
+    pub code: String,
+    /// The title of problems of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The HTTP status of problems of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What it says.
+    pub meaning: String,
+    /// What to do.
+    pub r#try: String,
+}
+
+impl Page {
+    /// The type of problem that it explains, if it is one.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::ALL.iter().find(|kind| kind.code() == self.code).copied()
+    }
+
+    /// The page as sent.
+    pub(crate) fn view(&self) -> PageView {
+        let kind = self.kind();
+        PageView {
+            code: self.code.to_owned(),
+            title: kind.map(|kind| kind.title().to_owned()),
+            status: kind.map(|kind| kind.status().as_u16()),
+            meaning: self.meaning.to_owned(),
+            r#try: self.remedy.to_owned(),
+        }
+    }
+}
+
+/// Every page.
+pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
+    GROUPS.iter().flat_map(|group| group.pages)
+}
+
+/// The page of a code, or of a type URI, which ends in the same word with dashes.
+pub(crate) fn page_of(code: &str) -> Option<&'static Page> {
+    let word = code.rsplit('/').next().unwrap_or(code).replace('-', "_");
+    pages().find(|page| page.code == word)
+}
+
+const fn page(code: &'static str, meaning: &'static str, remedy: &'static str) -> Page {
+    Page { code, meaning, remedy }
+}
+
+/// All pages, in the order of a reader who looks for one.
+pub(crate) static GROUPS: &[Group] = &[
+    Group { title: "Types of problems", pages: TYPES },
+    Group { title: "Finer words of problems and of the program", pages: WORDS },
+    Group { title: "Why runs fail", pages: FAILURES },
+    Group { title: "Exit codes of the program", pages: EXITS },
+];
+
+/// Types of problems that the API answers.
+#[rustfmt::skip]
+static TYPES: &[Page] = &[
+    page("validation", "The request does not fit; `errors` names each place.", "Correct it; `/openapi.json` and `/v1/schemas` hold the shapes."),
+    page("unauthorized", "There was no token, or none that is known.", "Send `Authorization: Bearer TOKEN`."),
+    page("forbidden", "The token is known, but does not allow this.", "Use a token with the scope that the answer names."),
+    page("not_found", "There is no such thing for this client.", "Check the id and the client of the token."),
+    page("method_not_allowed", "The route does not have this method.", "`/openapi.json` lists what each route has."),
+    page("conflict", "The state of the thing does not allow this.", "Read it again: it may have ended or been decided."),
+    page("idempotency_mismatch", "The idempotency key was used for another request; `command_id` names it.", "Use a new key for a new request, or send exactly the old one."),
+    page("cursor_expired", "The cursor is older than what is kept.", "Go on from `oldest_cursor`; what lies between can be read from the commands."),
+    page("payload_too_large", "The request is larger than MAX_BODY_BYTES.", "Send less, or raise MAX_BODY_BYTES."),
+    page("unsupported_media_type", "The body is in a form that is not read here.", "Send JSON with `Content-Type: application/json`, uncompressed and in UTF-8."),
+    page("range_not_satisfiable", "The content does not have that range.", "Ask for its size first."),
+    page("rate_limited", "The token sent more requests than RATE_LIMIT_PER_MINUTE and RATE_LIMIT_BURST allow; this one was not carried out.", "Come again after `retry_after_s`; the `RateLimit` header says what is left before it is too late."),
+    page("not_ready", "Something that the service needs is not there.", "Come again after `retry_after_s`; GET /ready names what is missing."),
+    page("timeout", "The answer took longer than REQUEST_TIMEOUT_SECS.", "Narrow the question, or ask again."),
+    page("internal", "A fault on our side.", "The log has it under the request id; please report it."),
+];
+
+/// Finer words.
+#[rustfmt::skip]
+static WORDS: &[Page] = &[
+    page("token_malformed", "The token is mistyped or cut short.", "Copy it again, whole."),
+    page("token_unknown", "The token is not known, or was revoked.", "Ask for a new one: `fermata token create`."),
+    page("token_expired", "The token's time is over.", "Ask for a new one; `--ttl` says how long it lives."),
+    page("scope_missing", "The token lacks the scope that the answer names.", "Use another token, or make one with that scope."),
+    page("command_type_not_allowed", "The token may submit other command types only.", "Use another token."),
+    page("client_not_allowed", "The token acts for another client.", "Leave `client_id` out, or use that client's token."),
+    page("unknown_type", "No workflow of that type is installed.", "`known` lists what is; a worker of a newer version may be missing."),
+    page("unknown_workflow", "No workflow of that name is installed.", "GET /v1/schemas lists what is."),
+    page("database_unreachable", "The database cannot be reached.", "Check that Postgres runs and that DATABASE_URL names it."),
+    page("schema_outdated", "The schema of the database is not the one of this program.", "Run `fermata migrate` with the newest program."),
+    page("unsafe_durability", "A setting of the server would lose acknowledged work.", "Turn fsync, full_page_writes and synchronous_commit on, or accept the loss with ALLOW_UNSAFE_DURABILITY=true."),
+    page("config_invalid", "The configuration is not valid.", "`fermata config check` lists all problems at once."),
+    page("browser_missing", "Browsers cannot be started.", "Install chromium and chromium-driver, or name an endpoint in FERMATA_WEBDRIVER_URL."),
+    page("address_in_use", "Something else listens on that address.", "Stop it, or choose another address; port 0 takes a free one."),
+    page("unreachable", "The API does not answer.", "Check its address, and that it runs."),
+    page("busy", "The node has more work, or more requests under way, than it can take.", "Come again after `retry_after_s`, raise MAX_IN_FLIGHT, or start more nodes."),
+    page("stopping", "The node is shutting down.", "Send the request again; another node answers."),
+    page("command_ended", "The command has ended already.", "Submit a new one."),
+    page("not_waiting", "The command does not wait for a takeover.", "`fermata gates list --command ID` shows what it waits for."),
+    page("gate_decided", "Somebody decided the gate before; the first decision holds.", "`gate` in the answer shows it."),
+    page("gate_expired", "The gate's time ran out before a decision.", "Submit the command again."),
+    page("cursor_invalid", "That is no cursor of this stream.", "Use the `cursor` of an event, unchanged."),
+    page("malformed_json", "The body is not JSON; `at` says where it stops being so.", "Send JSON in UTF-8; with curl, `-d @file.json` or `--json @file.json`."),
+    page("nul", "A text holds a NUL character, which the database cannot keep.", "Leave it out; `errors` names the place."),
+    page("token_missing", "No token was sent.", "Send `Authorization: Bearer TOKEN`, or `X-API-Key: TOKEN`."),
+    page("scheme_unknown", "The Authorization header is not a bearer token.", "Send `Authorization: Bearer TOKEN`."),
+    page("two_credentials", "More than one token was sent, and we do not guess which one is meant.", "Send either `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`, once."),
+    page("commit_unknown", "The database or the answer went away while a change was under way: nobody can tell whether it was carried out.", "Send exactly the same request again with the same idempotency key (a signal: the same signal_id); it is carried out once. Without a key, look first: `fermata runs list`."),
+];
+
+/// Why runs fail.
+#[rustfmt::skip]
+static FAILURES: &[Page] = &[
+    page("outcome_unknown", "An effect was attempted, and nobody can prove whether it happened. It is not tried again by itself.", "Look at the platform, then decide the gate: approved means that it happened."),
+    page("kill_switch", "A kill switch stopped the effect; it did not happen.", "Release the switch and submit again."),
+    page("effect_denied", "The policy does not allow this effect; it did not happen.", "Change the policy, or the command."),
+    page("effect_absent", "The effect provably did not happen.", "Submit again, or see the action's error."),
+    page("rejected", "A person said no.", "The gate has the comment."),
+    page("cancelled", "The command was cancelled.", "Nothing; the action list shows what had happened before."),
+    page("deadline_exceeded", "The command did not end by its deadline.", "Give it more time, or see where it waited."),
+    page("definition_changed", "The workflow changed under a run that had begun, and the run cannot be replayed.", "Decide at its gate; finish it with the old version, or submit anew."),
+    page("call_timeout", "The platform did not answer in time.", "What happened is found out by looking; `fermata runs show ID`."),
+    page("input_invalid", "The input does not fit the workflow.", "GET /v1/schemas/command/TYPE has its schema."),
+    page("child_failed", "A command that this one started failed.", "See the child's error."),
+    page("output_not_json", "What the workflow or a step returned cannot be written as JSON.", "Mend the workflow: numbers must be finite and map keys must be text."),
+    page("output_unstorable", "What the workflow or a step returned cannot be kept: it is too large, too deep, or holds a NUL character.", "Return less; keep large content as an artifact."),
+    page("artifact_not_kept", "A file could not be kept as an artifact.", "Check the folder of FERMATA_ARTIFACTS_DIR: space and rights."),
+    page("record_unreadable", "What an earlier version kept of this run cannot be read by this one.", "Finish the run with the version that began it, or submit anew."),
+    page("empty_race", "A race without branches was begun.", "Mend the workflow: a race needs at least one branch."),
+    page("kill_switch_unread", "The kill switches could not be read right before the call, so nothing was done.", "Check the database; the step is tried again as its retry policy says."),
+    page("step_timeout", "A step took longer than its limit.", "Give it more time, or see in its log what it waited for."),
+    page("host_not_allowed", "The flow calls a host on a private or loopback address that is not on the list.", "Add the host to ALLOW_PRIVATE_HOSTS when it is meant."),
+    page("request_invalid", "The flow describes a request that cannot be sent.", "Correct its method, address, headers or body; the message names which."),
+    page("max_duration_exceeded", "The flow took longer than its own `max_duration` allows.", "Give it more time, or split it."),
+    page("browser_unavailable", "No browser could be had for the run.", "Check that a process with the browser role runs, or FERMATA_WEBDRIVER_URL; `fermata doctor` looks closer."),
+];
+
+/// Exit codes of this program.
+#[rustfmt::skip]
+static EXITS: &[Page] = &[
+    page("0", "The command did what it was asked.", "Nothing is to be done."),
+    page("1", "The command failed, or the run that was watched failed or was cancelled.", "Read the line that says why; `fermata runs show ID` has the run's error."),
+    page("2", "The command line does not fit.", "Every command has --help with examples."),
+    page("3", "There is no such thing, or not for this token's client.", "Check the id; `fermata runs list` and `fermata gates list` show what there is."),
+    page("4", "No token was given, or it is not known, or it does not allow this.", "`fermata token list` shows tokens and scopes; `fermata token create` makes one."),
+    page("5", "The state of the thing does not allow this, or somebody else was first.", "Read the thing again and decide anew."),
+    page("6", "Nobody answered, or not in time.", "Check that the API or the database runs; `fermata doctor` looks closer. Asking again is safe with an idempotency key."),
+    page("7", "A policy, a budget or a kill switch said no; nothing was done outside.", "Change the policy, wait for the budget's window, or release the switch."),
+    page("8", "Nobody can tell whether the effect happened, so nothing that depends on it was started.", "Look at the platform, then decide the open gate: `fermata gates list`."),
+    page("9", "The run waits for a person.", "`fermata gates list`, then `fermata gates approve ID` or `reject ID`."),
+    page("10", "The configuration is not valid.", "`fermata config check` lists all problems at once, each with its remedy."),
+    page("130", "A signal ended the program.", "Nothing that was acknowledged is lost; start it again."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::process::Exit;
+
+    /// The product's own code, without its tests.
+    fn code_under(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                code_under(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+                found.push((path, code));
+            }
+        }
+    }
+
+    #[test]
+    fn every_exit_code_and_every_type_of_problem_has_one_page() {
+        let codes: BTreeSet<&str> = pages().map(|page| page.code).collect();
+        assert_eq!(codes.len(), pages().count(), "no code has two pages");
+        for exit in Exit::ALL {
+            assert!(page_of(&exit.code().to_string()).is_some(), "{exit:?}");
+        }
+        for kind in Kind::ALL {
+            assert_eq!(page_of(kind.slug()).and_then(Page::kind), Some(*kind));
+        }
+    }
+
+    #[test]
+    fn every_code_that_is_written_anywhere_has_a_page() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut sources = Vec::new();
+        for room in ["api/src", "engine/src", "workflows/src"] {
+            code_under(&root.join(room), &mut sources);
+        }
+        let mut seen = 0;
+        for (path, code) in sources {
+            for before in ["with_code(\"", ".code(\"", "Failure::new(\"", "StepError::fail(\"", "StepError::retry(\""] {
+                for rest in code.split(before).skip(1) {
+                    let word = rest.split('"').next().unwrap_or_default();
+                    assert!(page_of(word).is_some(), "no page explains `{word}` of {}", path.display());
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 40, "the codes are found: {seen}");
+    }
+}

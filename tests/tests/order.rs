@@ -1,0 +1,112 @@
+//! The law of design section 4: what touches the outside begins after every earlier record of its
+//! run is acknowledged, and under a lease that provably holds.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
+use fermata_tests::{TestDb, eventually};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    program: String,
+}
+
+/// Programs that look at the database from inside of their bodies.
+#[derive(Clone)]
+struct Programs {
+    pool: sqlx::PgPool,
+    entered: Arc<Notify>,
+    go_on: Arc<Notify>,
+    /// The epoch of each body that ran after a wait for `go_on`.
+    epochs: Arc<Mutex<Vec<i32>>>,
+}
+
+impl Programs {
+    fn new(db: &TestDb) -> Self {
+        Self { pool: db.pool.clone(), entered: Arc::default(), go_on: Arc::default(), epochs: Arc::default() }
+    }
+
+    fn registry(&self) -> Registry {
+        Registry::new().with(self.clone())
+    }
+}
+
+impl Workflow for Programs {
+    type Input = Input;
+    type Output = Value;
+    const NAME: &'static str = "test.order";
+    const VERSION: &'static str = "1";
+
+    async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
+        if input.program == "pure" {
+            let id = context.id().await?;
+            let recorded: Option<Value> = context
+                .step("call")
+                .run(|_| async {
+                    let statement = "select output from fermata.step where key = '@id'";
+                    Ok(sqlx::query_scalar(statement).fetch_optional(&self.pool).await.unwrap())
+                })
+                .await?;
+            return Ok(json!([id, recorded]));
+        }
+        let held = context.step("held").run(|_| async {
+            self.entered.notify_one();
+            self.go_on.notified().await;
+            Ok(())
+        });
+        held.await?;
+        let epoch = context.look().epoch;
+        let after = context.step("after").run(|_| async {
+            self.epochs.lock().unwrap().push(epoch);
+            Ok(())
+        });
+        after.await?;
+        Ok(Value::Null)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rides_with_the_next_record_is_durable_before_a_body_begins() {
+    let db = TestDb::new().await;
+    let engine = db.worker(Programs::new(&db).registry(), Duration::from_secs(10)).await;
+    let run = db.submit(&engine, Programs::NAME, json!({"program": "pure"})).await;
+    let seen = db.ended(&engine, run).await.result.unwrap();
+    assert_eq!(seen[0], seen[1], "the body saw the id that it was about to use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_body_begins_while_the_lease_does_not_provably_hold() {
+    let (db, lease) = (TestDb::new().await, Duration::from_secs(3));
+    let programs = Programs::new(&db);
+    let engine = db.worker(programs.registry(), lease).await;
+    let run = db.submit(&engine, Programs::NAME, json!({"program": "lease"})).await;
+    programs.entered.notified().await;
+
+    // Renewals wait for this lock from a third of the lease on; it is trusted for two thirds.
+    let mut frozen = db.pool.begin().await.unwrap();
+    sqlx::query("select id from fermata.node for update").execute(&mut *frozen).await.unwrap();
+    let holder: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *frozen).await.unwrap();
+    let waiting = "select count(*) from pg_stat_activity where $1 = any(pg_blocking_pids(pid))";
+    eventually("a renewal waits", || async {
+        let count: i64 = sqlx::query_scalar(waiting).bind(holder).fetch_one(&db.pool).await.unwrap();
+        (count > 0).then_some(())
+    })
+    .await;
+    engine.clock().wait(lease * 9 / 20).await;
+    programs.go_on.notify_one();
+    eventually("the held step is recorded", || async {
+        (db.count("select count(*) from fermata.step where key = 'held'").await == 1).then_some(())
+    })
+    .await;
+    frozen.rollback().await.unwrap();
+
+    assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
+    let epochs = programs.epochs.lock().unwrap().clone();
+    assert!(epochs.iter().all(|epoch| *epoch > 1) && !epochs.is_empty(), "{epochs:?}");
+}
