@@ -33,7 +33,7 @@ async fn a_query_may_be_so_deep_and_no_deeper() {
     let graph = Graph::new().await;
     graph.data(&deep(MAX_DEPTH), json!({})).await;
     assert_eq!(code(&graph, &deep(MAX_DEPTH + 1)).await, "graphql_too_deep");
-    let nested = "{ commands(filter: {type: ".to_owned() + &"[".repeat(MAX_NESTING) + " }) }";
+    let nested = format!("{{ commands(filter: {{type: {} }}) }}", "[".repeat(MAX_NESTING));
     assert_eq!(code(&graph, &nested).await, "graphql_too_deep");
 }
 
