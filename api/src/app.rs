@@ -119,6 +119,8 @@ pub struct Mounts {
     pub protected: Router<AppState>,
     /// Open to everybody; they look after themselves.
     pub open: Router<AppState>,
+    /// On the telemetry port, open as well.
+    pub telemetry: Router<AppState>,
 }
 
 /// The REST control plane.
@@ -152,8 +154,8 @@ pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
     wrapped(routes, state)
 }
 
-/// What the telemetry port serves: the stream, and the probes.
-pub fn telemetry(state: AppState) -> Router {
+/// What the telemetry port serves: the stream, the probes, and what else follows events.
+pub fn telemetry(state: AppState, more: Router<AppState>) -> Router {
     let guard = from_fn_with_state(state.clone(), authenticate);
     let (mut probes, _) = rest::probes().split_for_parts();
     if state.options.probes_require_auth {
@@ -161,6 +163,7 @@ pub fn telemetry(state: AppState) -> Router {
     }
     let routes = probes
         .route("/v1/stream", get(stream::open))
+        .merge(more)
         .fallback(async || Problem::new(Kind::NotFound, "no such route; the stream is /v1/stream"));
     wrapped(routes, state)
 }

@@ -49,10 +49,10 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: CommandFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<CommandFilter>,
     ) -> Result<Connection<Command>> {
         let asked = Asked::of(context)?;
-        let (page, filter) = (asked.page(first, after.as_deref())?, filter.read(asked)?);
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.commands(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, |command| command.command_id.0))
     }
@@ -69,10 +69,10 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: ActionFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<ActionFilter>,
     ) -> Result<Connection<Action>> {
         let asked = Asked::of(context)?;
-        let (page, filter) = (asked.page(first, after.as_deref())?, filter.read(asked)?);
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.actions(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, |action| action.action_id.0))
     }
@@ -90,10 +90,10 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: GateFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<GateFilter>,
     ) -> Result<Connection<Gate>> {
         let asked = Asked::of(context)?;
-        let (page, filter) = (asked.page(first, after.as_deref())?, filter.read(asked)?);
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.gates(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, |gate| gate.gate_id.0))
     }
@@ -106,11 +106,11 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "A cursor of the stream; from the oldest kept when left out.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: EventFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<EventFilter>,
     ) -> Result<Connection<Event>> {
         let asked = Asked::of(context)?;
         let (limit, after) = (event_limit(asked, first)?, cursor(asked, after.as_deref())?);
-        let filter = filter.read(asked)?;
+        let filter = filter.unwrap_or_default().read(asked)?;
         let found = asked.engine.events(&asked.by, &filter, after, limit).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_events(after.is_some(), &found))
     }
@@ -132,10 +132,10 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: ArtifactFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<ArtifactFilter>,
     ) -> Result<Connection<Artifact>> {
         let asked = Asked::of(context)?;
-        let (page, filter) = (asked.page(first, after.as_deref())?, filter.read(asked)?);
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.artifacts_of(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, |artifact| artifact.artifact_id.0))
     }
@@ -147,10 +147,10 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which rows.", default)] filter: AuditFilter,
+        #[graphql(desc = "Which rows.")] filter: Option<AuditFilter>,
     ) -> Result<Connection<AuditEntry>> {
         let asked = Asked::of(context)?;
-        let (page, filter) = (asked.page(first, after.as_deref())?, filter.read(asked)?);
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.audit(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, |row| row.place()))
     }

@@ -20,12 +20,12 @@ impl Subscription {
     async fn events(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Which of them.", default)] filter: EventFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<EventFilter>,
         #[graphql(desc = "A cursor of the stream; from now on when left out.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<Event>>> {
         let asked = Asked::of(context)?.clone();
         let from = cursor(&asked, after.as_deref())?.map_or(Start::Latest, Start::After);
-        let filter = filter.read(&asked)?;
+        let filter = filter.unwrap_or_default().read(&asked)?;
         let follower = asked.engine.follow(&asked.by, filter, from).await.map_err(|end| asked.refuse(end))?;
         Ok(unfold(Some((follower, asked)), async |following| {
             let (mut follower, asked) = following?;

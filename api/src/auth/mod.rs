@@ -5,9 +5,6 @@
 
 mod credentials;
 
-/// The token that a request carries, for those who look after themselves.
-pub(crate) use credentials::token as presented;
-
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;

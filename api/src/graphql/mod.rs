@@ -25,6 +25,7 @@ use crate::app::{AppState, Mounts};
 use crate::auth::Caller;
 use crate::error::Problem;
 use crate::rest::RequestContext;
+use refusal::Words;
 use request::{Refused, Sent};
 
 /// Where requests come in.
@@ -46,14 +47,15 @@ struct Surface {
     library: Arc<Library>,
 }
 
-/// `GET` and `POST /graphql`, for a caller with a token; `/graphql/ws`; and GraphiQL where wanted.
+/// `GET` and `POST /graphql`, for a caller with a token; `/graphql/ws`, on both ports; and GraphiQL where
+/// it is wanted.
 pub fn mounts(options: GraphqlOptions) -> Mounts {
     let library = Arc::new(Library::new(options.persisted_only));
     let surface = Surface { schema: fermata_graphql::schema(), library };
     let protected = Router::new().route(PATH, get(answer).post(answer)).layer(Extension(surface.clone()));
     let socket = socket::route(surface);
-    let open = if options.graphiql { socket.merge(graphiql::pages()) } else { socket };
-    Mounts { protected, open }
+    let open = if options.graphiql { socket.clone().merge(graphiql::pages()) } else { socket.clone() };
+    Mounts { protected, open, telemetry: socket }
 }
 
 async fn answer(
@@ -66,7 +68,7 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let media = response::media(&headers);
     let queries_only = request.method() != axum::http::Method::POST;
-    let explain = refusal::explain(&app, PATH, &context.id);
+    let explain = Words::new(&app, PATH, &context.id).explain(app.engine.clone());
     let sent = match Sent::read(request, app.options.max_body_bytes).await {
         Ok(sent) => sent,
         Err(Refused::Problem(problem)) => return Err(problem),

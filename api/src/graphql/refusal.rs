@@ -6,41 +6,61 @@ use std::sync::Arc;
 use fermata_engine::Engine;
 use fermata_engine::event::FollowEnd;
 use fermata_graphql::{Explain, Explained, Refusal};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::app::AppState;
 use crate::error::{Kind, Problem};
 use crate::rest::commands;
+use crate::rest::doubt::doubted;
 
 /// Members of a problem that a GraphQL error has elsewhere, or says by itself.
 const ELSEWHERE: [&str; 3] = ["detail", "title", "instance"];
 
-/// Finds the words for one request's refusals.
-pub(super) fn explain(app: &AppState, path: &'static str, request_id: &str) -> Explain {
-    let (engine, base) = (app.engine.clone(), app.options.public_base_url.clone());
-    let request_id = request_id.to_owned();
-    Arc::new(move |refusal| {
-        let of_submission = matches!(refusal, Refusal::Submit { .. });
-        let Value::Object(mut extensions) = problem(&engine, refusal).body(&base, path, &request_id) else {
-            return Explained { message: String::new(), extensions: serde_json::Map::new() };
+/// What the words for one request's refusals need.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    base: String,
+    path: &'static str,
+    request_id: String,
+}
+
+impl Words {
+    /// Of a request.
+    pub(super) fn new(app: &AppState, path: &'static str, request_id: &str) -> Self {
+        Self { base: app.options.public_base_url.clone(), path, request_id: request_id.to_owned() }
+    }
+
+    /// Finds them for whatever the schema refuses.
+    pub(super) fn explain(self, engine: Engine) -> Explain {
+        Arc::new(move |refusal| {
+            let of_submission = matches!(refusal, Refusal::Submit { .. });
+            let mut explained = self.of(&problem(&engine, refusal));
+            if of_submission && let Some(errors) = explained.extensions.get_mut("errors") {
+                point_into_input(errors);
+            }
+            explained
+        })
+    }
+
+    /// A problem in the shape of a GraphQL error.
+    pub(super) fn of(&self, problem: &Problem) -> Explained {
+        let mut extensions = match problem.body(&self.base, self.path, &self.request_id) {
+            Value::Object(extensions) => extensions,
+            _ => Map::new(),
         };
-        let message = extensions.get("detail").and_then(Value::as_str).unwrap_or_default().to_owned();
         for name in ELSEWHERE {
             extensions.remove(name);
         }
-        if of_submission && let Some(errors) = extensions.get_mut("errors") {
-            point_into_input(errors);
-        }
-        Explained { message, extensions }
-    })
+        Explained { message: problem.detail().to_owned(), extensions }
+    }
 }
 
 fn problem(engine: &Engine, refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Read(error) => error.into(),
-        Refusal::Submit { error, kind, payload } => commands::explain(engine, &kind, &payload, error),
-        Refusal::Control(error) => error.into(),
-        Refusal::Decide(error) => error.into(),
+        Refusal::Submit { error, kind, payload } => doubted(commands::explain(engine, &kind, &payload, error)),
+        Refusal::Control(error) => doubted(error.into()),
+        Refusal::Decide(error) => doubted(error.into()),
         Refusal::Follow(end) => followed(end),
         Refusal::Denied(denied) => denied.into(),
         Refusal::Invalid { pointer, message } => Problem::invalid(pointer, message),

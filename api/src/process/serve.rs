@@ -131,11 +131,12 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
     let mut state = state(config, &engine, catalog, recorder);
     state.streams.stopping = stopping.child_token();
     let graphql = GraphqlOptions { persisted_only: config.graphql_persisted_only, graphiql: config.graphiql };
-    if let Some(bound) = control {
-        bound.serve(app_with(state.clone(), crate::graphql::mounts(graphql)), &stopping, &mut tasks);
-    }
+    let mounts = crate::graphql::mounts(graphql);
     if let Some(bound) = telemetry {
-        bound.serve(crate::app::telemetry(state.clone()), &stopping, &mut tasks);
+        bound.serve(crate::app::telemetry(state.clone(), mounts.telemetry.clone()), &stopping, &mut tasks);
+    }
+    if let Some(bound) = control {
+        bound.serve(app_with(state.clone(), mounts), &stopping, &mut tasks);
     }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();

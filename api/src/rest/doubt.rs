@@ -25,9 +25,18 @@ pub(crate) async fn own(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().filter(|_| may_change);
     match problem {
-        Some(problem) if GONE.contains(&problem.code().as_str()) => unknown(problem.kind(), problem.detail()),
+        Some(problem) if is_gone(problem) => doubted(problem.clone()).into_response(),
         _ => response,
     }
+}
+
+/// Why a change failed, with the doubt said where there is one.
+pub(crate) fn doubted(problem: Problem) -> Problem {
+    if is_gone(&problem) { unknown(problem.kind(), problem.detail()) } else { problem }
+}
+
+fn is_gone(problem: &Problem) -> bool {
+    GONE.contains(&problem.code().as_str())
 }
 
 /// The answer to a request that took too long.
@@ -36,14 +45,13 @@ pub(super) fn too_slow(method: &Method, limit: Duration) -> Response {
     if method.is_safe() {
         return Problem::new(Kind::Timeout, detail).retry_after(RETRY_AFTER_SECS).into_response();
     }
-    unknown(Kind::Timeout, &detail)
+    unknown(Kind::Timeout, &detail).into_response()
 }
 
-fn unknown(kind: Kind, why: &str) -> Response {
+fn unknown(kind: Kind, why: &str) -> Problem {
     let detail = format!(
         "{why}; whether this request was carried out is not known: send it again with the same idempotency key \
          (a signal: the same signal_id), or look before you send it again without one"
     );
-    let problem = Problem::new(kind, detail).with_code(CODE).retry_after(RETRY_AFTER_SECS);
-    problem.into_response()
+    Problem::new(kind, detail).with_code(CODE).retry_after(RETRY_AFTER_SECS)
 }

@@ -97,6 +97,15 @@ impl RateLimiter {
     }
 }
 
+impl RateLimiter {
+    /// Counts an operation that came another way than as a request of its own; the refusal, when it
+    /// may not go on.
+    pub(crate) fn turns_away(&self, by: &Principal) -> Option<Problem> {
+        let (limit, verdict) = self.admit(by)?;
+        verdict.err().map(|standing| refusal(limit, standing))
+    }
+}
+
 /// The layer: behind authentication, in front of every handler.
 pub(crate) async fn limit(State(app): State<AppState>, Caller(by): Caller, request: Request, next: Next) -> Response {
     let Some((limit, verdict)) = app.rate_limiter.admit(&by) else { return next.run(request).await };

@@ -41,7 +41,7 @@ pub(crate) async fn open(
 }
 
 /// A page of somebody else's site must not open a stream with what the browser sends along.
-fn known_origin(app: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn known_origin(app: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -55,7 +55,11 @@ fn known_origin(app: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Who connects: by header, by subprotocol or by ticket; at most one of them. `None` says it in its
 /// first frame.
-async fn caller(app: &AppState, headers: &HeaderMap, query: Option<&str>) -> Result<Option<Principal>, Problem> {
+pub(crate) async fn caller(
+    app: &AppState,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<Principal>, Problem> {
     let ticket = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("ticket="));
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered = offered.flat_map(|value| value.split(',')).find_map(|word| word.trim().strip_prefix(BEARER));

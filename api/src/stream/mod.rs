@@ -10,7 +10,7 @@ mod frame;
 mod session;
 mod subscription;
 
-pub(crate) use door::open;
+pub(crate) use door::{caller, known_origin, open};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -78,7 +78,7 @@ impl Socket {
     }
 }
 
-const EVENTS: &str = "subscription($filter: EventFilter = {}, $after: String) {
+const EVENTS: &str = "subscription($filter: EventFilter, $after: String) {
     events(filter: $filter, after: $after) { id cursor type subject command { id type } } }";
 
 #[tokio::test(flavor = "multi_thread")]

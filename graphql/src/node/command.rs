@@ -185,9 +185,10 @@ impl Command {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: CommandActionFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<CommandActionFilter>,
     ) -> Result<Option<Connection<Action>>> {
         let page = Asked::of(context)?.page(first, after.as_deref())?;
+        let filter = filter.unwrap_or_default();
         let states = words(filter.states, ActionState::word);
         let list = Actions { page, states, account_id: filter.account_id, action_type: filter.action_type };
         let found = load(context, self.run, list).await?.unwrap_or_default();
@@ -216,8 +217,9 @@ impl Command {
         context: &Context<'_>,
         #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
         #[graphql(desc = "A cursor of the stream; from the oldest kept when left out.")] after: Option<String>,
-        #[graphql(desc = "Which of them.", default)] filter: CommandEventFilter,
+        #[graphql(desc = "Which of them.")] filter: Option<CommandEventFilter>,
     ) -> Result<Option<Connection<Event>>> {
+        let filter = filter.unwrap_or_default();
         let types = filter.types.unwrap_or_default();
         let list = self.part(context, (first, after), types, filter.min_severity.map(Into::into))?;
         let continues = list.after.is_some();

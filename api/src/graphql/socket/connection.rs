@@ -5,26 +5,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::{Response, Value as GraphValue};
+use async_graphql::{Request, Response, Value as GraphValue};
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use fermata_engine::Engine;
 use fermata_engine::access::{AuthError, Principal};
-use fermata_graphql::limit::Limit;
-use fermata_graphql::{Asked, Explain};
+use fermata_graphql::Asked;
 use futures::StreamExt as _;
 use futures::stream::{AbortHandle, BoxStream, SelectAll, abortable, once};
 use serde_json::{Value, json};
 use tokio::time::error::Elapsed;
 
 use super::protocol::{self, Closing, Said};
+use crate::app::AppState;
+use crate::error::{Kind, Problem};
 use crate::graphql::Surface;
+use crate::graphql::refusal::Words;
 use crate::graphql::request::Sent;
 
 /// How long a client may take to say who it is.
 const INIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a connection is pinged, and its token looked at.
-const PING_EVERY: Duration = Duration::from_secs(15);
 /// How long a client may take to read.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most operations that one connection has under way.
@@ -43,9 +43,9 @@ struct Operation {
 
 /// One connection.
 pub(super) struct Connection {
-    engine: Engine,
+    app: AppState,
     surface: Surface,
-    explain: Explain,
+    words: Words,
     trace_id: Option<String>,
     /// Who the header of the handshake said it is.
     invited: Option<Principal>,
@@ -65,15 +65,15 @@ pub(super) async fn within_patience<T>(wait: impl Future<Output = T>) -> Result<
 impl Connection {
     /// A connection that has not been spoken on.
     pub(super) fn new(
-        engine: Engine,
+        app: AppState,
         surface: Surface,
-        (explain, trace_id): (Explain, Option<String>),
+        (words, trace_id): (Words, Option<String>),
         invited: Option<Principal>,
     ) -> Self {
         Self {
-            engine,
+            app,
             surface,
-            explain,
+            words,
             trace_id,
             invited,
             by: None,
@@ -86,9 +86,10 @@ impl Connection {
 
     /// Serves until somebody ends it; how, when it is us.
     pub(super) async fn serve(mut self, socket: &mut WebSocket) -> Option<Closing> {
-        let clock = self.engine.clock().clone();
+        let clock = self.app.engine.clock().clone();
+        let stopping = self.app.streams.stopping.clone();
         let mut too_late = Box::pin(clock.wait(INIT_TIMEOUT));
-        let mut tick = Box::pin(clock.wait(PING_EVERY));
+        let mut tick = Box::pin(clock.wait(self.app.streams.heartbeat));
         loop {
             let turn = tokio::select! {
                 message = socket.recv() => match message {
@@ -96,9 +97,10 @@ impl Connection {
                     Some(Err(_)) | None => return None,
                 },
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answer(socket, answer).await,
+                () = stopping.cancelled() => Err(Some(Closing::going_away())),
                 () = &mut too_late, if self.by.is_none() => Err(Some(Closing::init_timeout())),
                 () = &mut tick => {
-                    tick = Box::pin(clock.wait(PING_EVERY));
+                    tick = Box::pin(clock.wait(self.app.streams.heartbeat));
                     self.look_after(socket).await
                 }
             };
@@ -119,7 +121,7 @@ impl Connection {
         match Said::of(&text)? {
             Said::Init(_) if self.by.is_some() => Err(Some(Closing::twice())),
             Said::Init(payload) => {
-                self.by = Some(admit(&self.engine, self.invited.as_ref(), &payload).await?);
+                self.by = Some(admit(&self.app.engine, self.invited.as_ref(), &payload).await?);
                 write(socket, protocol::ack()).await
             }
             Said::Subscribe { id, payload } => self.subscribe(socket, id, payload).await,
@@ -137,20 +139,15 @@ impl Connection {
         if self.operations.contains_key(id.as_str()) {
             return Err(Some(Closing::taken(&id)));
         }
-        let request = if self.operations.len() < MAX_OPERATIONS {
-            Sent::of_json(payload).and_then(|sent| sent.request(&self.surface.library))
-        } else {
-            let message = format!("this connection has {MAX_OPERATIONS} operations under way; complete one first");
-            Err(Limit::new("graphql_too_many_operations", message))
-        };
-        let request = match request {
+        let request = match self.request(&by, payload) {
             Ok(request) => request,
-            Err(limit) => {
-                let refused = Response::from_errors(vec![(self.explain)(limit.into()).server_error()]);
+            Err(problem) => {
+                let refused = Response::from_errors(vec![self.words.of(&problem).server_error()]);
                 return write(socket, protocol::error(&id, &json!(refused.errors))).await;
             }
         };
-        let (engine, explain, trace_id) = (self.engine.clone(), self.explain.clone(), self.trace_id.clone());
+        let (engine, trace_id) = (self.app.engine.clone(), self.trace_id.clone());
+        let explain = self.words.clone().explain(engine.clone());
         let asked = Asked { engine, by, queries_only: false, trace_id, explain };
         self.serial += 1;
         let (id, serial): (Arc<str>, _) = (id.into(), self.serial);
@@ -161,6 +158,21 @@ impl Connection {
         self.answers.push(answers.chain(once(async move { (end, serial, None) })).boxed());
         self.operations.insert(id, Operation { serial, answered: false, abort });
         Ok(())
+    }
+
+    /// The request that a payload makes, if this one may be executed as well.
+    fn request(&self, by: &Principal, payload: Value) -> Result<Request, Problem> {
+        if self.operations.len() >= MAX_OPERATIONS {
+            let detail = format!(
+                "this connection has {MAX_OPERATIONS} operations under way, and no more are taken; complete one"
+            );
+            return Err(Problem::new(Kind::RateLimited, detail).with_code("graphql_too_many_operations"));
+        }
+        if let Some(problem) = self.app.rate_limiter.turns_away(by) {
+            return Err(problem);
+        }
+        let request = Sent::of_json(payload).and_then(|sent| sent.request(&self.surface.library));
+        request.map_err(|limit| Problem::new(Kind::Validation, limit.message).with_code(limit.code))
     }
 
     async fn answer(&mut self, socket: &mut WebSocket, (id, serial, answer): Answer) -> Result<(), Option<Closing>> {
@@ -196,7 +208,7 @@ impl Connection {
             return Err(Some(Closing::silent()));
         }
         if let Some(by) = &self.by {
-            match self.engine.stands(by).await {
+            match self.app.engine.stands(by).await {
                 // A database that is away for a moment revokes nobody.
                 Ok(()) | Err(AuthError::Store(_)) => {}
                 Err(error) => return Err(Some(closing(&error))),

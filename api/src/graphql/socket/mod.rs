@@ -1,61 +1,60 @@
 //! `/graphql/ws`: operations over a WebSocket, as `graphql-transport-ws` says.
 //!
 //! Owns the handshake and who may speak (`mod.rs`), the words (`protocol.rs`) and the life of one
-//! connection (`connection.rs`). The token comes in the header of the handshake or in
-//! `connection_init`; no cookie is ever looked at, so another site's page has nothing to ride on.
+//! connection (`connection.rs`). The token comes with the handshake, as for `/v1/stream`, or in
+//! `connection_init`; no cookie is ever looked at.
 
 mod connection;
 mod protocol;
 
-use std::sync::Arc;
-
 use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Surface, refusal};
+use super::Surface;
+use super::refusal::Words;
 use crate::app::AppState;
-use crate::auth::presented;
 use crate::error::{Kind, Problem};
 use crate::rest::RequestContext;
+use crate::stream;
 use connection::Connection;
 use protocol::{Closing, SUBPROTOCOL};
 
 /// Where connections come in.
 pub(crate) const PATH: &str = "/graphql/ws";
-/// The most connections that one listener holds at once.
-const MAX_CONNECTIONS: usize = 1_000;
 
 /// The route; it looks after tokens itself.
 pub(super) fn route(surface: Surface) -> Router<AppState> {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    Router::new().route(PATH, get(connect)).layer(Extension(places)).layer(Extension(surface))
+    Router::new().route(PATH, get(connect)).layer(Extension(surface))
 }
 
 async fn connect(
     State(app): State<AppState>,
     Extension(surface): Extension<Surface>,
-    Extension(places): Extension<Arc<Semaphore>>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    RawQuery(query): RawQuery,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let by = match presented(&headers)? {
-        Some(token) => Some(app.engine.authenticate(token).await?),
-        None => None,
-    };
-    let place = places.try_acquire_owned().map_err(|_| {
-        let detail = format!("this node holds {MAX_CONNECTIONS} connections already; try again in a moment");
-        Problem::new(Kind::NotReady, detail).with_code("busy").retry_after(1)
+    let upgrade = upgrade.map_err(|refused| {
+        let detail = format!("this is a WebSocket: {}; it speaks {SUBPROTOCOL}", refused.body_text());
+        Problem::new(Kind::Validation, detail).with_code("not_a_websocket")
+    })?;
+    stream::known_origin(&app, &headers)?;
+    let by = stream::caller(&app, &headers, query.as_deref()).await?;
+    let place = app.streams.places.clone().try_acquire_owned().map_err(|_| {
+        let detail = "this node holds as many streams as it may (MAX_STREAMS); try again, or another node";
+        Problem::new(Kind::NotReady, detail).with_code("too_many_streams").retry_after(1)
     })?;
     let limit = app.options.max_body_bytes;
-    let explain = refusal::explain(&app, PATH, &context.id);
+    let words = Words::new(&app, PATH, &context.id);
     let trace_id = context.trace.map(|trace| trace.trace_id());
-    let connection = Connection::new(app.engine, surface, (explain, trace_id), by);
+    let connection = Connection::new(app, surface, (words, trace_id), by);
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
     Ok(upgrade.on_upgrade(move |socket| serve(socket, connection, place)))
 }
