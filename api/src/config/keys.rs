@@ -151,7 +151,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 }
 
 /// Variables of ours that configure nothing, so that nobody takes them for misspelt keys.
-pub static OTHER_VARIABLES: &[&str] = &[
+pub(super) static OTHER_VARIABLES: &[&str] = &[
     // Read by commands that talk to a running Fermata.
     "FERMATA_URL",
     "FERMATA_TOKEN",
