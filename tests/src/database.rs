@@ -133,7 +133,7 @@ impl TestDb {
     }
 }
 
-/// Everything that a database holds, as text: each row of each table.
+/// Everything that Fermata keeps in a database, as text: each row of each table.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -144,9 +144,7 @@ pub async fn contents(url: &str) -> String {
     // Partitions are read through their table, so that no row is left out or read twice.
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where c.relkind in ('r', 'p', 'm') and not c.relispartition
-           and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-         order by 1",
+         where c.relkind in ('r', 'p', 'm') and not c.relispartition and n.nspname = 'fermata' order by 1",
     )
     .fetch_all(&mut database)
     .await

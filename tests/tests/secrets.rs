@@ -68,7 +68,7 @@ async fn a_successor_that_has_to_call_logs_in_again_and_the_post_is_made_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_refused_tell_nothing_of_what_they_carried() {
+async fn a_request_that_is_refused_tells_nothing_of_what_it_carried() {
     let mut dev = Dev::start_with(&[("LOG_FORMAT", "json"), ("FERMATA_LOG", "debug")]).await;
     let login = json!({"id": "login", "http": {
         "method": "POST", "url": "${env.demo_site}/api/login", "safe": true, "record": false,
