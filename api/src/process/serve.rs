@@ -24,7 +24,7 @@ use crate::config::{Config, HostPattern, Role};
 use crate::graphql::GraphqlOptions;
 use crate::rest::RateLimit;
 use crate::supervisor::{Supervisor, SupervisorOptions};
-use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
+use crate::telemetry::{LogOrigin, PrometheusHandle, Scrape, init_logs, install_metrics};
 
 /// Where folders of root lie that browsers can reach (see `postgres/folder.rs`).
 const ROOT_FOLDERS: &str = "/var/lib/fermata";
@@ -210,9 +210,10 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
     state.config_report = Arc::new(serde_json::to_value(&config.report).unwrap_or_default());
     state.flow_schema = Arc::new(fermata_workflows::flow::schema());
     state.catalog = Arc::new(catalog);
+    let scrape = Arc::new(Scrape::new(recorder, engine.clone()));
     state.metrics = Arc::new(move || {
-        let page = render_metrics(&recorder);
-        Box::pin(async move { page })
+        let scrape = Arc::clone(&scrape);
+        Box::pin(async move { scrape.page().await })
     });
     state
 }
