@@ -308,8 +308,8 @@ fn boards_and_alerts_ask_only_for_what_is_exported() {
 
 /// Prometheus' own checker, where it is installed.
 fn promtool() -> Option<PathBuf> {
-    let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("promtool"));
-    let found = found.filter(|path| path.is_file()).next();
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path).map(|folder| folder.join("promtool")).find(|path| path.is_file());
     if found.is_none() {
         eprintln!("promtool is not installed: what Prometheus says of rules and page is not asked");
     }
@@ -326,7 +326,7 @@ fn every_alert_fires_when_it_should_and_not_before() {
     let folder = root().join("dashboards/prometheus");
     for arguments in [["test", "rules", "rules_test.yml"], ["check", "config", "prometheus.yml"]] {
         let done = Command::new(&promtool).args(arguments).current_dir(&folder).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         assert!(done.status.success(), "{said}");
     }
 }
