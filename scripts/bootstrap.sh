@@ -103,8 +103,29 @@ install_packages() {
     fail "apt-get could not install them (its words are above); install the equivalents by hand and run this again. Where chromium is only a snap (Ubuntu), Google Chrome with a matching chromedriver on the PATH will do"
 }
 
+# promtool checks the alerts. Its package also brings a server that would be started, so only the program is
+# taken out of it. Nothing fails without it: the tests leave the alerts out and say so.
+fetch_promtool() {
+  if has promtool || ! has apt-get || ! has dpkg-deb; then return 0; fi
+  if ((EUID != 0)) && ! has sudo; then return 0; fi
+  local folder
+  folder="$(mktemp -d "${TMPDIR:-/tmp}/fermata-promtool.XXXXXX")"
+  say "fetching promtool…"
+  if (cd "$folder" && apt-get -qq download prometheus >/dev/null 2>&1 &&
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool); then
+    as_root install -m 0755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
+  else
+    say "promtool could not be fetched; the alerts will not be tested"
+  fi
+  rm -rf -- "$folder"
+}
+
 main() {
   check_rust
+  if [[ "${1:-}" == promtool ]]; then
+    fetch_promtool
+    return 0
+  fi
   local -a packages
   read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
   if ((${#packages[@]} == 0)); then return 0; fi
@@ -113,6 +134,8 @@ main() {
   if ((${#packages[@]} > 0)); then
     fail "still missing after the installation: ${packages[*]} (PostgreSQL must be $OLDEST_POSTGRES or newer)"
   fi
+  # Only now, when the package lists are fresh; `scripts/bootstrap.sh promtool` does it at any time.
+  fetch_promtool
   say "done"
 }
 

@@ -19,7 +19,7 @@ pub mod read;
 pub mod run;
 pub mod step;
 pub mod store;
-mod telemetry;
+pub mod telemetry;
 pub mod wait;
 pub mod workflow;
 

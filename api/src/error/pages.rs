@@ -128,6 +128,7 @@ static WORDS: &[Page] = &[
     page("unreachable", "The API does not answer.", "Check its address, and that it runs."),
     page("busy", "The node has more work, or more requests under way, than it can take.", "Come again after `retry_after_s`, raise MAX_IN_FLIGHT, or start more nodes."),
     page("cursor_foreign", "The cursor belongs to another history of the database: it came back from a backup, or a standby took over.", "Read the state again, and begin with a new cursor."),
+    page("slow_reader", "The client read too slowly, and what comes next is no longer held for it.", "Subscribe again after the last cursor; a narrower filter leaves less to read."),
     page("slow_consumer", "The client read too slowly, and what comes next is no longer held for it.", "Go on from `resume_cursor`; a narrower filter leaves less to read."),
     page("subscription_exists", "The connection has a subscription of that name.", "Unsubscribe it first, or use another name."),
     page("too_many_subscriptions", "The connection has as many subscriptions as it may.", "Open another connection, or widen a filter."),

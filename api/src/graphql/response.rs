@@ -60,6 +60,12 @@ pub(super) fn refused(media: Media, explained: Explained) -> Response {
 
 /// The answer to a request that went to the schema.
 pub(super) fn executed(media: Media, answer: Executed) -> Response {
+    let outcome = match (answer.errors.is_empty(), &answer.data) {
+        (true, _) => "answered",
+        (false, GraphValue::Null) => "refused",
+        (false, _) => "partial",
+    };
+    metrics::counter!("graphql_operations_total", "outcome" => outcome).increment(1);
     if answer.errors.iter().any(|error| code(error) == Some(QUERIES_ONLY)) {
         let mut response = written(media, StatusCode::METHOD_NOT_ALLOWED, answer);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));

@@ -24,7 +24,7 @@ use crate::graphql::GraphqlOptions;
 use crate::rest::RateLimit;
 use crate::stream::Streams;
 use crate::supervisor::{Supervisor, SupervisorOptions};
-use crate::telemetry::{LogOrigin, PrometheusHandle, init_logs, install_metrics, render_metrics};
+use crate::telemetry::{LogOrigin, PrometheusHandle, Scrape, init_logs, install_metrics};
 
 /// Where folders of root lie that browsers can reach (see `postgres/folder.rs`).
 const ROOT_FOLDERS: &str = "/var/lib/fermata";
@@ -216,9 +216,10 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
     state.streams = Streams::new(config.max_streams);
     state.streams.heartbeat = config.stream_heartbeat;
     state.streams.origins = Arc::new(config.allowed_origins.clone());
+    let scrape = Arc::new(Scrape::new(recorder, engine.clone()));
     state.metrics = Arc::new(move || {
-        let page = render_metrics(&recorder);
-        Box::pin(async move { page })
+        let scrape = Arc::clone(&scrape);
+        Box::pin(async move { scrape.page().await })
     });
     state
 }

@@ -146,7 +146,8 @@ fn measure(status: StatusCode, method: &'static str, route: String, taken: Durat
     let status = status.as_u16().to_string();
     let labels = [("route", route.clone()), ("method", method.to_owned()), ("status", status)];
     metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_duration_seconds", "route" => route).record(taken.as_secs_f64());
+    let labels = [("route", route), ("method", method.to_owned())];
+    metrics::histogram!("http_request_duration_seconds", &labels).record(taken.as_secs_f64());
 }
 
 /// Methods that anybody may invent must not become labels.

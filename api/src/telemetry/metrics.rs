@@ -1,5 +1,6 @@
-//! Metrics of this process. What is true of the service comes from the database at scrape, elsewhere.
+//! Metrics of this process. What is true of the service comes from the database at scrape (`service.rs`).
 
+use fermata_engine::telemetry::{self, Measure, describe};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::process::ProcessStats;
@@ -36,11 +37,31 @@ pub const BYTES_BUCKETS: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 2
 /// Bounds of all other histograms, which count things: batch sizes, attempts.
 pub const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
+/// What the surfaces of a process measure; the engine has its own list.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("http_requests_total", &["route", "method", "status"], "Requests that were answered."),
+    Measure::histogram("http_request_duration_seconds", &["route", "method"], "Time from a request to its answer."),
+    Measure::counter("http_requests_turned_away_total", &[], "Requests refused because too many were under way."),
+    Measure::counter("http_handler_panics_total", &[], "Requests whose handler panicked."),
+    Measure::counter("api_rate_limited_requests_total", &["limiter"], "Requests refused by a rate limit."),
+    Measure::counter(
+        "graphql_operations_total",
+        &["outcome"],
+        "GraphQL requests executed: answered, partial, refused.",
+    ),
+    Measure::gauge("stream_connections", &[], "WebSockets of the stream that are open in this process."),
+    Measure::counter("stream_closed_total", &["code"], "WebSockets that this process closed, by the closing code."),
+    Measure::counter("stream_acks_total", &[], "Positions that stream clients acknowledged."),
+];
+
 /// Installs the process-wide recorder of the `metrics` facade. All histograms are true ones.
 ///
 /// Somebody must call `run_upkeep` now and then; [`render`] does.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    builder()?.install_recorder()
+    let recorder = builder()?.install_recorder()?;
+    describe(telemetry::MEASURES);
+    describe(MEASURES);
+    Ok(recorder)
 }
 
 /// The page of a scrape: what the code recorded, then what the kernel knows of this process.

@@ -21,7 +21,7 @@ async fn served(limit: Duration) -> (Rest, Served) {
     let routes = || Router::<AppState>::new().route("/x/broken", get(broken)).route("/x/stuck", get(stuck).post(stuck));
     let protected = Router::new().route("/x/guarded", post(broken));
     let options = AppOptions { request_timeout: limit, ..AppOptions::default() };
-    let rest = Rest::mounted(options, Mounts { protected, open: routes() }).await;
+    let rest = Rest::mounted(options, Mounts { protected, open: routes(), ..Mounts::default() }).await;
     let served = Served::new(rest.router.clone()).await;
     (rest, served)
 }

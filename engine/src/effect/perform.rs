@@ -15,6 +15,7 @@ use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next,
 use crate::id::ActionId;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
+use crate::telemetry;
 use crate::wait::{Reason, Wait};
 use crate::workflow::session::{Exit, Parts};
 use crate::workflow::{Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
@@ -217,7 +218,11 @@ impl Performance<'_> {
         };
         let Some(permit) = guard(passed, now) else { match session.leave(Exit::Lost).await {} };
         let left = permit.time_left(now);
-        tokio::time::timeout(left, self.effect.call(permit, prepared)).await.unwrap_or_else(|_| {
+        let lane = self.spec().lane.as_str();
+        telemetry::effect_attempted(lane);
+        let answer = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
+        telemetry::effect_returned(lane, self.context.clock().monotonic() - now);
+        answer.unwrap_or_else(|_| {
             CallOutcome::Ambiguous(Failure::new("call_timeout", "no answer within the call's time"))
         })
     }
@@ -235,6 +240,7 @@ impl Performance<'_> {
         }
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
         self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+        telemetry::effect_confirmed(self.spec().lane.as_str());
         Stage::Done(receipt)
     }
 

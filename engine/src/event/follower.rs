@@ -110,6 +110,10 @@ impl Engine {
         // First followed, then looked: what is committed between the two is in the ring.
         let standing = self.tail().follow(self.reader());
         let (oldest, head) = self.store().stream_bounds().await.map_err(ReadError::from)?;
+        if let Some(run) = filter.run {
+            let known = self.store().command_status(&by.client_id, run).await.map_err(ReadError::from)?;
+            known.ok_or(ReadError::NotFound("command"))?;
+        }
         let at = match from {
             Start::Latest => head,
             Start::Earliest => oldest,

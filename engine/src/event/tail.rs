@@ -210,9 +210,12 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
     let epoch = reader.store.recognise().await?;
     catch_up(tail, reader, Some(epoch)).await?;
     let mut told = reader.clock.monotonic();
+    // What was committed while nobody followed is not late.
+    let mut since = reader.clock.now();
     loop {
         if !tail.is_followed() {
             tail.followed.notified().await;
+            since = reader.clock.now();
             catch_up(tail, reader, None).await?;
             told = reader.clock.monotonic();
             tell_others(reader).await;
@@ -224,6 +227,10 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
         telemetry::tail_read(events.len());
         let full = i64::try_from(events.len()).is_ok_and(|count| count >= PAGE);
         if !events.is_empty() {
+            let now = reader.clock.now();
+            for event in events.iter().filter(|event| event.time >= since) {
+                telemetry::tail_lag((now - event.time).to_std().unwrap_or_default());
+            }
             tail.append(events);
         }
         if full {

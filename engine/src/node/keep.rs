@@ -88,7 +88,11 @@ async fn renew(host: &Host, lease: &Lease, length: Duration) {
             return;
         }
         match tokio::time::timeout(length / 3, host.store.renew(lease.node(), length)).await {
-            Ok(Ok(true)) => lease.renewed(asked, length),
+            Ok(Ok(true)) => {
+                let now = host.clock.monotonic();
+                telemetry::lease_margin(lease.ends(now).saturating_duration_since(now));
+                lease.renewed(asked, length);
+            }
             Ok(Ok(false)) => return,
             Ok(Err(error)) => warn!(error = %error, "the lease could not be renewed, will try again"),
             Err(_) => warn!("the database did not renew the lease in time, will try again"),

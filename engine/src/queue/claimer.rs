@@ -52,6 +52,7 @@ pub(crate) async fn claim_forever(
             after: &after,
             max_deliveries: MAX_DELIVERIES,
         };
+        let asked = host.clock.monotonic();
         let claims = match host.store.claim(&want).await {
             Ok(claims) => claims,
             Err(error) => {
@@ -60,7 +61,7 @@ pub(crate) async fn claim_forever(
                 continue;
             }
         };
-        telemetry::claimed(claims.len());
+        telemetry::claimed(claims.len(), host.clock.monotonic() - asked);
         if !claims.is_empty() {
             host.wakes.moved();
         }

@@ -10,6 +10,7 @@ mod filter;
 mod health;
 mod many;
 mod page;
+mod service;
 mod view;
 
 use tokio::fs::File;
@@ -19,6 +20,7 @@ pub use filter::{ActionFilter, ArtifactFilter, AuditFilter, CommandFilter, Event
 pub use health::Dependency;
 pub use many::{Found, MAX_AT_ONCE, NodeKind};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageError, Paged};
+pub use service::{ConnectionsInUse, GatesOpen, QueueState, ServiceState};
 pub use view::{
     ActionView, ArtifactView, AuditView, CommandView, GateView, IntentView, Lifecycle, Links, StepId, StepState,
     StepSummary, StepView,

@@ -12,6 +12,7 @@ pub(crate) mod outside;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod record;
+pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod writer;
 
