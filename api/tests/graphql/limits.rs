@@ -104,7 +104,7 @@ async fn what_does_not_parse_or_fit_the_schema_is_a_bad_request() {
         ("{ commands { edges { node { id { x } } } } }", "graphql_validation"),
         ("{ commands(first: \"ten\") { edges { cursor } } }", "graphql_validation"),
         ("{ commands(filter: {statuses: [SHELVED]}) { edges { cursor } } }", "graphql_validation"),
-        ("query($id: ID!) { command(id: $id) { id } }", "graphql_validation"),
+        ("query($id: ID!) { command(id: $id) { id } }", "validation"),
         ("query A { __typename } query B { __typename }", "graphql_validation"),
         ("{ ...F }", "graphql_validation"),
         ("subscription { events { id } }", "graphql_validation"),

@@ -16,17 +16,17 @@ fn ids(connection: &Value) -> Vec<String> {
 
 const WHOLE: &str = "query($id: ID!) { command(id: $id) {
   id clientId type workflow status waitReason accountId input priority createdAt submittedBy
-  steps { edges { node { key kind state attemptCount output
-    attempts { edges { node { number state failure { code message } } } } } } }
-  actions { edges { node { id state lane effect receipt number
-    intent { id repeatAllowed spec currentAction { id } actions { edges { node { id } } } }
+  steps(first: 9) { edges { node { key kind state attemptCount output
+    attempts(first: 3) { edges { node { number state failure { code message } } } } } } }
+  actions(first: 3) { edges { node { id state lane effect receipt number
+    intent { id repeatAllowed spec currentAction { id } actions(first: 2) { edges { node { id } } } }
     command { id }
-    audit { edges { node { phase actor action { id } command { id } } } } } } }
-  gates { edges { node { id kind state reason shown command { id } } } }
-  events(first: 200) { edges { cursor node { id type severity subject command { id } } } }
-  lifecycle { edges { node { status at reason } } }
-  artifacts { edges { node { id kind contentType bytes checksum content command { id } } } }
-  children { edges { node { id type status parent { id } } } }
+    audit(first: 9) { edges { node { phase actor action { id } command { id } } } } } } }
+  gates(first: 3) { edges { node { id kind state reason shown command { id } } } }
+  events(first: 40) { edges { cursor node { id type severity subject command { id } } } }
+  lifecycle(first: 9) { edges { node { status at reason } } }
+  artifacts(first: 3) { edges { node { id kind contentType bytes checksum content command { id } } } }
+  children(first: 3) { edges { node { id type status parent { id } } } }
 } }";
 
 #[tokio::test(flavor = "multi_thread")]

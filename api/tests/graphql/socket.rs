@@ -233,7 +233,7 @@ async fn a_revoked_token_ends_its_connection() {
     let id = tokens.iter().find(|row| row.scopes == ["events:read"]).unwrap().token_id;
     graph.engine.revoke_token(&operator, id).await.unwrap();
     let last = socket.hear().await;
-    assert_eq!((&last["type"], &last["id"]), (&json!("next"), &json!("a")), "{last}");
-    assert_eq!(last["payload"]["errors"][0]["extensions"]["code"], "token_unknown");
+    assert_eq!((&last["type"], &last["id"]), (&json!("error"), &json!("a")), "{last}");
+    assert_eq!(last["payload"][0]["extensions"]["code"], "token_unknown");
     assert_eq!(socket.closed().await, 4403);
 }

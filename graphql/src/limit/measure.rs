@@ -3,7 +3,7 @@
 //! Each fragment is measured once, so that measuring takes no longer than reading, whatever the
 //! document means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::Name;
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
@@ -48,7 +48,8 @@ impl Measure {
             whole.directives = whole.directives.saturating_add(operation.node.directives.len());
         }
         // What no operation spreads is validated, too.
-        for name in document.fragments.keys() {
+        let spread: HashSet<&Name> = fragments.known.keys().copied().collect();
+        for name in document.fragments.keys().filter(|name| !spread.contains(name)) {
             whole = whole.larger(fragments.fragment(name)?);
         }
         Ok(whole)
@@ -210,6 +211,10 @@ mod tests {
         let about = measure("{ __schema { types { name } } a { b } }").unwrap();
         assert_eq!((about.depth, about.introspection_depth), (2, 3));
         assert!(about.asks_about_the_schema());
+        let below = "{ __schema { types { ...F } } } fragment F on __Type { ";
+        let deep =
+            format!("{below}{}{} }}", "ofType { ".repeat(MAX_DEPTH), "name".to_owned() + &" }".repeat(MAX_DEPTH));
+        assert_eq!(measure(&deep).and_then(|measure| measure.check()), Ok(()), "a fragment counts where it is spread");
         assert!(
             measure("{ ...F } fragment F on Query { ... { __type(name: \"X\") { name } } }")
                 .unwrap()

@@ -8,12 +8,15 @@ mod measure;
 mod text;
 
 use std::any::TypeId;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextValidation};
-use async_graphql::parser::types::{ExecutableDocument, OperationType};
-use async_graphql::{Name, PathSegment, Request, Response, ServerError, ServerResult, ValidationResult, Variables};
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
+use async_graphql::{
+    Name, PathSegment, Request, Response, ServerError, ServerResult, ValidationResult, Value as ConstValue, Variables,
+};
 use fermata_engine::access::Scope;
 use fermata_engine::document;
 
@@ -96,12 +99,16 @@ impl Extension for Limits {
         text::check(&request.query).map_err(|limit| refuse(limit.into()))?;
         variables(&request.variables).map_err(|refusal| refuse(*refusal))?;
         let operation_name = request.operation_name.clone();
+        let given: HashSet<Name> = set_variables(&request.variables);
         let document = request.parsed_query().map_err(|error| {
             let explained = refuse(Limit::new("graphql_syntax", error.message.clone()).into());
             ServerError { extensions: explained.extensions, ..error }
         })?;
         if asked.queries_only && changes_something(document, operation_name.as_deref()) {
             return Err(refuse(Limit::new(QUERIES_ONLY, "this way only queries are answered; use POST").into()));
+        }
+        if let Some(pointer) = missing_variable(document, operation_name.as_deref(), &given) {
+            return Err(refuse(Refusal::Invalid { pointer, message: "is required".to_owned() }));
         }
         let measure = Measure::of(document).map_err(|limit| refuse(limit.into()))?;
         measure.check().map_err(|limit| refuse(limit.into()))?;
@@ -128,11 +135,34 @@ impl Extension for Limits {
     }
 }
 
+/// The operation that is asked for; without a name, every one.
+fn asked_for<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&'a str>,
+) -> impl Iterator<Item = &'a OperationDefinition> {
+    let wanted = move |given: Option<&Name>| name.is_none() || given.map(Name::as_str) == name;
+    document.operations.iter().filter(move |(given, _)| wanted(*given)).map(|(_, operation)| &operation.node)
+}
+
 /// Whether the operation that is asked for is another one than a query.
 fn changes_something(document: &ExecutableDocument, name: Option<&str>) -> bool {
-    let asked_for = |given: Option<&Name>| name.is_none() || given.map(Name::as_str) == name;
-    let mut operations = document.operations.iter().filter(|(given, _)| asked_for(*given));
-    operations.any(|(_, operation)| operation.node.ty != OperationType::Query)
+    asked_for(document, name).any(|operation| operation.ty != OperationType::Query)
+}
+
+/// The names of the variables that have a value.
+fn set_variables(variables: &Variables) -> HashSet<Name> {
+    variables.iter().filter(|(_, value)| **value != ConstValue::Null).map(|(name, _)| name.clone()).collect()
+}
+
+/// A pointer to a variable that the operation cannot do without. The executor would only find out
+/// when it is half through.
+fn missing_variable(document: &ExecutableDocument, name: Option<&str>, given: &HashSet<Name>) -> Option<String> {
+    let mut variables = asked_for(document, name).flat_map(|operation| &operation.variable_definitions);
+    let missing = variables.find(|variable| {
+        let variable = &variable.node;
+        !variable.var_type.node.nullable && variable.default_value.is_none() && !given.contains(&variable.name.node)
+    })?;
+    Some(format!("/variables/{}", missing.node.name.node))
 }
 
 /// Variables that could not be stored are refused before they get anywhere near a statement.
