@@ -28,6 +28,8 @@ impl Counter {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let upstream = TcpStream::connect(&server).await.unwrap();
+                upstream.set_nodelay(true).unwrap();
+                client.set_nodelay(true).unwrap();
                 let ((mut down, mut back), (from, to)) = (upstream.into_split(), client.into_split());
                 let (counted, mut to) = (counted.clone(), to);
                 tokio::spawn(async move { tokio::io::copy(&mut down, &mut to).await });
@@ -48,17 +50,16 @@ async fn count(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, statements: &At
     loop {
         let kind = if started { from.read_u8().await? } else { 0 };
         let length = from.read_u32().await?;
-        let mut body = vec![0; usize::try_from(length).unwrap() - 4];
-        from.read_exact(&mut body).await?;
-        if started {
-            to.write_u8(kind).await?;
-        } else {
-            started = body != SSL_REQUEST;
-        }
-        to.write_u32(length).await?;
-        to.write_all(&body).await?;
+        let mut message = if started { vec![kind] } else { Vec::new() };
+        message.extend(length.to_be_bytes());
+        let head = message.len();
+        message.resize(head + usize::try_from(length).unwrap() - 4, 0);
+        from.read_exact(&mut message[head..]).await?;
+        to.write_all(&message).await?;
+        let body = &message[head..];
+        started |= body != SSL_REQUEST;
         match kind {
-            b'Q' if String::from_utf8_lossy(&body).contains("fermata_reader") => is_reader = true,
+            b'Q' if String::from_utf8_lossy(body).contains("fermata_reader") => is_reader = true,
             // A simple query, or the execution of a prepared one.
             b'Q' | b'E' if is_reader => drop(statements.fetch_add(1, Ordering::SeqCst)),
             _ => {}
