@@ -3,6 +3,7 @@
 //! Owns the workloads and what is printed. The engine runs in this process, with its own worker;
 //! without DATABASE_URL a private Postgres in a temporary folder is used and removed again.
 
+mod events;
 mod gauge;
 mod ground;
 mod workload;
@@ -61,6 +62,8 @@ enum Workload {
     Latency,
     /// A run waits for a signal: signal to the start of the next step
     Signal,
+    /// Subscribers on the stream while runs of 3 steps go through: event to receipt
+    Events,
 }
 
 impl Workload {
@@ -72,13 +75,14 @@ impl Workload {
             Self::Submit => "submit",
             Self::Latency => "latency",
             Self::Signal => "signal",
+            Self::Events => "events",
         }
     }
 
     fn steps(self) -> u16 {
         match self {
             Self::W0 | Self::Submit => 0,
-            Self::W3 => 3,
+            Self::W3 | Self::Events => 3,
             Self::W10 => 10,
             Self::Latency | Self::Signal => 1,
         }
@@ -88,6 +92,7 @@ impl Workload {
         match self {
             Self::W0 | Self::W3 | Self::W10 => 1_024,
             Self::Submit => 64,
+            Self::Events => 100,
             Self::Latency | Self::Signal => 1,
         }
     }
@@ -132,6 +137,7 @@ async fn measure(
         Workload::Submit => workload::submit(&plan).await?,
         Workload::Latency => workload::latency(&plan).await?,
         Workload::Signal => workload::signal(&plan).await?,
+        Workload::Events => Box::pin(events::events(&plan)).await?,
     };
     let after = Reading::take(&ground.engine).await?;
     let mut answer = json!({

@@ -88,7 +88,8 @@ pub(super) async fn batch(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     }
 }
 
-async fn submit_all(plan: &Plan<'_>) -> Result<(), Trouble> {
+/// Submits all runs, `callers` at once.
+pub(super) async fn submit_all(plan: &Plan<'_>) -> Result<(), Trouble> {
     stream::iter(0..plan.runs)
         .map(|_| async { submit_one(plan, false).await.map(drop) })
         .buffer_unordered(plan.callers)
@@ -195,6 +196,6 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// Milliseconds between two moments of one clock.
-fn between(first: DateTime<Utc>, second: DateTime<Utc>) -> f64 {
+pub(super) fn between(first: DateTime<Utc>, second: DateTime<Utc>) -> f64 {
     (second - first).to_std().map(ms).unwrap_or_default()
 }
