@@ -122,7 +122,7 @@ impl Line {
     /// The next frame but heartbeats, checked against its published schema, or how it ended.
     async fn hear(&mut self) -> Heard {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something is heard");
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.unwrap();
             match message {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).unwrap();
@@ -193,13 +193,13 @@ async fn a_subscription_replays_catches_up_and_goes_on_live_and_is_resumed_from_
     assert_eq!(replayed.len(), 3);
     house.append("other", 1, 1).await;
     house.append("acme", 2, 1).await;
-    let live = line.frame().await;
-    assert_eq!((live["op"].as_str(), live["id"].as_str()), (Some("event"), Some("s")));
-    assert_eq!(live["event"]["severity"], "warn");
+    let news = line.frame().await;
+    assert_eq!((news["op"].as_str(), news["id"].as_str()), (Some("event"), Some("s")));
+    assert_eq!(news["event"]["severity"], "warn");
 
     let mut again = house.line("acme").await;
     again.say(json!({"op": "subscribe", "cursor": replayed[1]})).await;
-    assert_eq!(again.caught_up().await, [replayed[2].clone(), live["cursor"].as_str().unwrap().to_owned()]);
+    assert_eq!(again.caught_up().await, [replayed[2].clone(), news["cursor"].as_str().unwrap().to_owned()]);
     again.say(json!({"op": "subscribe", "id": "loud", "filter": {"min_severity": "warn"}, "cursor": "earliest"})).await;
     assert_eq!(again.caught_up().await.len(), 1);
     again.say(json!({"op": "ack", "cursor": replayed[0]})).await;

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Object, Result};
 use fermata_engine::id::{ActionId, ArtifactId, GateId, IntentId, RunId};
-use fermata_engine::read::NodeKind;
+use fermata_engine::read::{AuditView, NodeKind};
 use uuid::Uuid;
 
 use crate::asked::Asked;
@@ -152,7 +152,7 @@ impl Query {
         let asked = Asked::of(context)?;
         let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.audit(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
-        Ok(Connection::of_ids(page, &found, |row| row.place()))
+        Ok(Connection::of_ids(page, &found, AuditView::place))
     }
 }
 

@@ -156,7 +156,7 @@ pub async fn contents(url: &str) -> String {
             .fetch_one(&mut database)
             .await
             .unwrap_or_else(|error| panic!("{table} can be read: {error}"));
-        all.push_str(&format!("{table}\n{rows}\n"));
+        all = format!("{all}{table}\n{rows}\n");
     }
     all
 }

@@ -1,7 +1,5 @@
 //! Laws of the way in and of the stream: idempotency, poison in a batch, order, fairness, fences.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use fermata_engine::access::Principal;

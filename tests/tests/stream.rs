@@ -141,7 +141,7 @@ async fn eight_writers_and_whoever_pages_or_follows_in_pieces_sees_every_event_o
 
 /// The next event, or how it ended.
 async fn next(follower: &mut Follower) -> Result<Followed, FollowEnd> {
-    tokio::time::timeout(PATIENCE, follower.next()).await.expect("the follower is told something")
+    tokio::time::timeout(PATIENCE, follower.next()).await.unwrap()
 }
 
 /// Everything up to the present.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
 use fermata_engine::id::RunId;
+use fermata_engine::read::Page;
 use fermata_engine::run::NewSignal;
 use fermata_engine::workflow::{Context, Failure, Registry, RetryPolicy, StepError, Unrecorded, Workflow};
 use fermata_tests::{TestDb, contents};
@@ -127,7 +128,7 @@ async fn the_value_is_used_in_a_later_delivery_and_is_in_no_row() {
     assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
     assert_eq!(programs.0.logins(), [1, 0], "made again once, for all who need it");
     assert_eq!(programs.0.posts(), [SECRET]);
-    let steps = engine.steps(&Principal::operator(), run, Default::default()).await.unwrap();
+    let steps = engine.steps(&Principal::operator(), run, Page::default()).await.unwrap();
     let login = steps.items.iter().find(|step| step.key == "login").unwrap();
     assert_eq!((login.kind.as_str(), &login.output), ("unrecorded", &Some(json!({"unrecorded": ["token"]}))));
     let all = contents(&db.url).await;

@@ -136,26 +136,22 @@ impl Stream {
     /// What a refusal means: to go on from where it says, or to end.
     fn refused(&mut self, problem: &Value) -> Result<(), Trouble> {
         let detail = problem["detail"].as_str().unwrap_or_default();
-        match problem["code"].as_str() {
-            Some("slow_consumer" | "stopping") => {
-                self.cut();
-                Ok(())
-            }
-            _ => {
-                let exit = match problem["status"].as_u64() {
-                    Some(400) => Exit::Usage,
-                    Some(401 | 403) => Exit::Auth,
-                    Some(404) => Exit::NotFound,
-                    Some(409 | 410) => Exit::Conflict,
-                    _ => Exit::Failed,
-                };
-                let trouble = Trouble::new(exit, "the stream refuses").why(detail);
-                Err(match problem["oldest_cursor"].as_str() {
-                    Some(oldest) => trouble.remedy(format!("read the state again, then go on from {oldest}")),
-                    None => trouble,
-                })
-            }
+        if matches!(problem["code"].as_str(), Some("slow_consumer" | "stopping")) {
+            self.cut();
+            return Ok(());
         }
+        let exit = match problem["status"].as_u64() {
+            Some(400) => Exit::Usage,
+            Some(401 | 403) => Exit::Auth,
+            Some(404) => Exit::NotFound,
+            Some(409 | 410) => Exit::Conflict,
+            _ => Exit::Failed,
+        };
+        let trouble = Trouble::new(exit, "the stream refuses").why(detail);
+        Err(match problem["oldest_cursor"].as_str() {
+            Some(oldest) => trouble.remedy(format!("read the state again, then go on from {oldest}")),
+            None => trouble,
+        })
     }
 
     fn unreachable(&self, error: &Error) -> Trouble {

@@ -73,6 +73,7 @@ impl Role {
 }
 
 /// The settings of a process, all of them valid.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What this process does.

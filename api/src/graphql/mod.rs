@@ -58,6 +58,7 @@ pub fn mounts(options: GraphqlOptions) -> Mounts {
     Mounts { protected, open, telemetry: socket }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn answer(
     State(app): State<AppState>,
     Extension(surface): Extension<Surface>,

@@ -187,7 +187,7 @@ mod tests {
     fn a_small_document_that_means_a_huge_one_is_measured_at_once() {
         let mut document = "{ ...F0 } ".to_owned();
         for n in 0..200 {
-            document.push_str(&format!("fragment F{n} on Q {{ ...F{m} ...F{m} }} ", m = n + 1));
+            document += format!("fragment F{n} on Q {{ ...F{m} ...F{m} }} ", m = n + 1).as_str();
         }
         document.push_str("fragment F200 on Q { a }");
         let bomb = measure(&document).unwrap();

@@ -3,7 +3,7 @@
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 use fermata_engine::id::{ActionId, IntentId, RunId};
-use fermata_engine::read::{ActionView, AuditFilter, IntentView};
+use fermata_engine::read::{ActionView, AuditFilter, AuditView, IntentView};
 use serde_json::Value;
 
 use super::{AuditEntry, Command, Failure};
@@ -190,7 +190,7 @@ impl Action {
         let page = Asked::of(context)?.page(first, after.as_deref())?;
         let list = AuditOfAction { page, filter: AuditFilter::default() };
         let found = load(context, self.action, list).await?.unwrap_or_default();
-        Ok(Some(Connection::of_ids(page, &found, |row| row.place())))
+        Ok(Some(Connection::of_ids(page, &found, AuditView::place)))
     }
 }
 

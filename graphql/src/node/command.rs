@@ -4,7 +4,7 @@ use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 use fermata_engine::event::name::STATUS_CHANGED;
 use fermata_engine::id::RunId;
-use fermata_engine::read::{AuditFilter, CommandView, EventView};
+use fermata_engine::read::{AuditFilter, AuditView, CommandView, EventView};
 use serde_json::Value;
 
 use super::{Action, Artifact, AuditEntry, Event, Failure, Gate, Step};
@@ -266,7 +266,7 @@ impl Command {
         let page = Asked::of(context)?.page(first, after.as_deref())?;
         let list = AuditOfRun { page, filter: AuditFilter::default() };
         let found = load(context, self.run, list).await?.unwrap_or_default();
-        Ok(Some(Connection::of_ids(page, &found, |row| row.place())))
+        Ok(Some(Connection::of_ids(page, &found, AuditView::place)))
     }
 }
 

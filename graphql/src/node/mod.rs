@@ -25,7 +25,6 @@ pub use step::{Attempt, Step};
 /// What an id can name.
 #[derive(Debug, Interface)]
 #[graphql(field(name = "id", ty = "&ID", desc = "Its id, a UUID: unique among everything."))]
-#[expect(clippy::large_enum_variant, reason = "there is at most one of them in an answer")]
 pub enum Node {
     /// A command.
     Command(Command),

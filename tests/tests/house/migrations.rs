@@ -102,11 +102,11 @@ fn landed(list: &str, files: &BTreeMap<String, String>) -> Result<String, String
             Some(_) => {}
         }
     }
-    let last = known.keys().next_back().copied().unwrap_or_default();
+    let newest = known.keys().next_back().copied().unwrap_or_default();
     let mut list = list.to_owned();
     for (name, hash) in files.iter().filter(|(name, _)| !known.contains_key(name.as_str())) {
-        if name.as_str() < last {
-            return Err(format!("{name} stands before {last}, which has landed; give it a higher number"));
+        if name.as_str() < newest {
+            return Err(format!("{name} stands before {newest}, which has landed; give it a higher number"));
         }
         let _ = writeln!(list, "{hash}  {name}");
     }

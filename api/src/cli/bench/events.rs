@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use chrono::{DateTime, Utc};
 use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::clock::Clock;
@@ -34,7 +35,7 @@ pub(super) async fn events(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock().clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed("no socket", &error))?;
     let address = listener.local_addr().map_err(|error| failed("no socket", &error))?;
-    let router = telemetry(AppState::new(plan.engine.clone(), AppOptions::default()));
+    let router = telemetry(AppState::new(plan.engine.clone(), AppOptions::default()), Router::new());
     let mut server = JoinSet::new();
     server.spawn(async move { axum::serve(listener, router).await });
     let token = token(plan).await?;

@@ -33,6 +33,7 @@ pub(super) fn route(surface: Surface) -> Router<AppState> {
     Router::new().route(PATH, get(connect)).layer(Extension(surface))
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn connect(
     State(app): State<AppState>,
     Extension(surface): Extension<Surface>,

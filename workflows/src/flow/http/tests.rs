@@ -102,7 +102,7 @@ fn printed(error: HttpError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {
-        text.push_str(&format!(" {inner} {inner:?}"));
+        text = format!("{text} {inner} {inner:?}");
         cause = inner.source();
     }
     format!("{text} {:?}", StepError::from(error))
