@@ -127,6 +127,7 @@ static WORDS: &[Page] = &[
     page("address_in_use", "Something else listens on that address.", "Stop it, or choose another address; port 0 takes a free one."),
     page("unreachable", "The API does not answer.", "Check its address, and that it runs."),
     page("busy", "The node has more work, or more requests under way, than it can take.", "Come again after `retry_after_s`, raise MAX_IN_FLIGHT, or start more nodes."),
+    page("graphql_too_many_operations", "The connection has as many operations under way as it may.", "Complete one first, or open another connection."),
     page("cursor_foreign", "The cursor belongs to another history of the database: it came back from a backup, or a standby took over.", "Read the state again, and begin with a new cursor."),
     page("slow_reader", "The client read too slowly, and what comes next is no longer held for it.", "Subscribe again after the last cursor; a narrower filter leaves less to read."),
     page("slow_consumer", "The client read too slowly, and what comes next is no longer held for it.", "Go on from `resume_cursor`; a narrower filter leaves less to read."),

@@ -84,7 +84,7 @@ async fn a_document_that_means_a_huge_one_is_refused_at_once() {
         write!(bomb, "fragment F{n} on Command {{ ...F{m} ...F{m} }} ", m = n + 1).unwrap();
     }
     bomb.push_str("fragment F100 on Command { id }");
-    assert_eq!(code(&graph, &bomb).await, "graphql_too_many_root_fields");
+    assert_eq!(code(&graph, &bomb).await, "graphql_too_many_fields");
     let circle = "{ commands { edges { node { ...A } } } } fragment A on Command { ...B ...B } fragment B on Command { ...A ...A }";
     assert_eq!(code(&graph, circle).await, "graphql_validation");
 }
@@ -161,7 +161,8 @@ async fn only_who_may_asks_about_the_schema() {
     let curious = graph.token("acme", &[Scope::GraphqlIntrospect]).await;
     let schema = graph.ask_as(&curious, whole, json!({})).await;
     let types = schema["data"]["__schema"]["types"].as_array().unwrap_or_else(|| panic!("{schema}"));
-    for kind in types.iter().filter(|kind| !kind["name"].as_str().unwrap().starts_with("__")) {
+    let ours = |name: &str| !name.starts_with("__") && !["ID", "String", "Int", "Float", "Boolean"].contains(&name);
+    for kind in types.iter().filter(|kind| ours(kind["name"].as_str().unwrap())) {
         assert!(kind["description"].is_string(), "{} has a description", kind["name"]);
         for members in ["fields", "inputFields", "enumValues"] {
             for member in kind[members].as_array().into_iter().flatten() {

@@ -51,6 +51,8 @@ pub struct Failure {
 
 impl From<Value> for Failure {
     fn from(stored: Value) -> Self {
+        // A failed attempt of a step keeps beside its failure what comes next.
+        let stored = stored.get("failure").unwrap_or(&stored);
         let text = |name: &str| stored.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (code, message) = (text("code"), text("message"));
         Self { code, message, details: stored.get("details").filter(|details| !details.is_null()).cloned() }
