@@ -204,8 +204,8 @@ impl Dev {
     /// # Panics
     /// When no worker of this group does.
     pub async fn holder(&self, command: &str) -> i32 {
-        let view = self.get(&format!("/v1/commands/{command}")).await;
         eventually("the ready file names the holder", || async {
+            let view = self.get(&format!("/v1/commands/{command}")).await;
             let text = std::fs::read_to_string(self.folder.join("ready.json")).ok()?;
             let ready: Ready = serde_json::from_str(&text).ok()?;
             ready.nodes.iter().find(|entry| view["node"] == *entry.node).map(|entry| entry.pid)

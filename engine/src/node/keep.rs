@@ -24,6 +24,13 @@ pub(crate) struct Registration {
     lease: Lease,
 }
 
+impl Registration {
+    /// The lease that it began with.
+    pub(crate) fn lease(&self) -> Lease {
+        self.lease.clone()
+    }
+}
+
 /// Registers this process as a fresh node.
 pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Registration, StoreError> {
     host.clock.follow(host.store.now().await?);

@@ -108,9 +108,10 @@ pub(crate) struct Node {
 /// Starts claiming and carrying runs. Returns once the node is registered.
 pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node, StoreError> {
     let slots = Arc::new(Semaphore::new(options.slots));
-    let (tell, lease) = watch::channel(None);
     let (send, deliveries) = mpsc::channel(DELIVERIES);
     let first = keep::register(&host, &options).await?;
+    // Whoever asks for the node's id from here on gets one.
+    let (tell, lease) = watch::channel(Some(first.lease()));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep::keep(Arc::clone(&host), options.clone(), first, tell));
     tasks.spawn(reconcile::timers(Arc::clone(&host)));
