@@ -105,7 +105,7 @@ fn processes_of(folder: &Path) -> Vec<String> {
 
 fn pid_of(ready: &Value, node: &str) -> Option<i32> {
     let nodes = ready["nodes"].as_array()?;
-    let found = nodes.iter().find(|it| it["node"] == node)?;
+    let found = nodes.iter().find(|it| it["name"] == node)?;
     i32::try_from(found["pid"].as_i64()?).ok()
 }
 
