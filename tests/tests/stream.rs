@@ -244,8 +244,12 @@ async fn a_follower_that_falls_out_of_the_ring_is_told_where_to_resume_and_misse
     let mut fast = engine.follow(&by, EventFilter::default(), Start::Latest).await.unwrap();
     caught_up(&mut slow).await;
     caught_up(&mut fast).await;
-    append(&db, "c", 1).await;
-    assert!(matches!(next(&mut slow).await, Ok(Followed::Event(_))));
+    // The first may still come from the database; with the second it stands in the ring.
+    for _ in 0..2 {
+        append(&db, "c", 1).await;
+        assert!(matches!(next(&mut slow).await, Ok(Followed::Event(_))));
+        assert!(matches!(next(&mut fast).await, Ok(Followed::Event(_))));
+    }
     let mut seen = 0;
     for _ in 0..=(RING_EVENTS / 1_000) {
         append(&db, "c", 1_000).await;
@@ -256,10 +260,10 @@ async fn a_follower_that_falls_out_of_the_ring_is_told_where_to_resume_and_misse
         seen = 0;
     }
     let Err(FollowEnd::Slow { resume }) = next(&mut slow).await else { panic!("it was not told") };
-    assert_eq!(resume.position, 1);
+    assert_eq!(resume.position, 2);
     let mut resumed = engine.follow(&by, EventFilter::default(), Start::After(resume)).await.unwrap();
     let rest = caught_up(&mut resumed).await.len();
-    assert_eq!(i64::try_from(rest).unwrap() + 1, db.count("select event from fermata.position").await);
+    assert_eq!(i64::try_from(rest).unwrap() + 2, db.count("select event from fermata.position").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
