@@ -35,7 +35,12 @@ pub(super) async fn run(tour: &mut Tour, alone: bool) -> Result<(), Trouble> {
     tour.check(sent.is_empty(), "nothing was sent", &json!(sent))?;
     let asked = tour.clock.monotonic();
     let approved = if alone { decide(tour, &gate, true).await? } else { ask(tour, &gate).await? };
-    let command = tour.until("the command ends", LOOK, async || ended(tour, &id).await).await?;
+    let command = tour
+        .until("the command ends", LOOK, async || {
+            // Until a worker has taken it up again, it still shows what it waited for.
+            Ok(ended(tour, &id).await?.filter(|command| command["wait_reason"] != "approval"))
+        })
+        .await?;
     let found = tour.ledger(&key).await?;
     if !approved {
         let held = command["status"] == "FAILED" && found.is_empty();
