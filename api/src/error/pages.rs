@@ -84,6 +84,7 @@ const fn page(code: &'static str, meaning: &'static str, remedy: &'static str) -
 pub(crate) static GROUPS: &[Group] = &[
     Group { title: "Types of problems", pages: TYPES },
     Group { title: "Finer words of problems and of the program", pages: WORDS },
+    Group { title: "GraphQL's own words", pages: GRAPHQL },
     Group { title: "Why runs fail", pages: FAILURES },
     Group { title: "Exit codes of the program", pages: EXITS },
 ];
@@ -149,6 +150,29 @@ static WORDS: &[Page] = &[
     page("scheme_unknown", "The Authorization header is not a bearer token.", "Send `Authorization: Bearer TOKEN`."),
     page("two_credentials", "More than one token was sent, and we do not guess which one is meant.", "Send either `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`, once."),
     page("commit_unknown", "The database or the answer went away while a change was under way: nobody can tell whether it was carried out.", "Send exactly the same request again with the same idempotency key (a signal: the same signal_id); it is carried out once. Without a key, look first: `fermata runs list`."),
+];
+
+/// What only GraphQL refuses; everything else it answers with the words above.
+#[rustfmt::skip]
+static GRAPHQL: &[Page] = &[
+    page("graphql_request", "The request is no GraphQL request.", "Send JSON with `query` (or `documentId`) and, where they are needed, `variables` as an object."),
+    page("graphql_syntax", "The document cannot be read.", "Correct it at the place that `locations` names."),
+    page("graphql_validation", "The document does not fit the schema.", "Ask for fields and types that are there; the published SDL or introspection lists them."),
+    page("graphql_argument", "An argument does not fit its type.", "Correct it at the place that `locations` names."),
+    page("graphql_queries_only", "This way in answers queries only.", "Send a mutation with POST, and a subscription over `/graphql/ws`."),
+    page("graphql_batch", "Several operations came in one request, and batches are not read.", "Send one operation per request."),
+    page("graphql_document_too_large", "The document has more bytes than are read.", "Ask for less, or in several requests; large values belong in `variables`."),
+    page("graphql_variables_too_large", "The variables have more bytes than are read.", "Send less; keep large content as an artifact."),
+    page("graphql_too_deep", "The document is nested deeper than is answered.", "Ask for inner things by their id in a request of their own."),
+    page("graphql_too_complex", "The query may touch more than one request may.", "Ask for fewer fields or shorter lists: `first` counts."),
+    page("graphql_too_many_root_fields", "The query asks for more things at once than are answered.", "Split it into several requests."),
+    page("graphql_too_many_aliases", "The query has more aliases than are answered.", "Split it into several requests."),
+    page("graphql_too_many_directives", "The query has more directives than are answered.", "Leave some out; more than a few in one place mean nothing."),
+    page("graphql_too_many_fields", "The query has more fields, with its fragments written out, than are answered.", "Split it into several requests."),
+    page("graphql_too_many_operations", "The connection has as many operations under way as it may.", "Complete one before the next, or open another connection."),
+    page("persisted_query_mismatch", "The id is not the SHA-256 of the document.", "Hash exactly the text that is sent."),
+    page("persisted_query_only", "This installation answers persisted documents only.", "Ask by the id of a document that is listed in `graphql/documents`."),
+    page("persisted_query_not_found", "No persisted document has that id.", "Send the whole text as `query`."),
 ];
 
 /// Why runs fail.
@@ -233,15 +257,29 @@ mod tests {
     fn every_code_that_is_written_anywhere_has_a_page() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut sources = Vec::new();
-        for room in ["api/src", "engine/src", "workflows/src"] {
+        for room in ["api/src", "engine/src", "graphql/src", "workflows/src"] {
             code_under(&root.join(room), &mut sources);
         }
         let mut seen = 0;
+        let written = |code: &str, before: &str| -> Vec<String> {
+            let words = code.split(before).skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+            words.map(str::to_owned).collect()
+        };
         for (path, code) in sources {
-            for before in ["with_code(\"", ".code(\"", "Failure::new(\"", "StepError::fail(\"", "StepError::retry(\""] {
-                for rest in code.split(before).skip(1) {
-                    let word = rest.split('"').next().unwrap_or_default();
-                    assert!(page_of(word).is_some(), "no page explains `{word}` of {}", path.display());
+            for word in written(&code, "\"graphql_").iter().filter(|_| path.starts_with(root.join("graphql"))) {
+                assert!(page_of(&format!("graphql_{word}")).is_some(), "no page explains `graphql_{word}`");
+            }
+            for before in [
+                "with_code(\"",
+                ".code(\"",
+                "Limit::new(\"",
+                "Limit::exceeded(\"",
+                "Failure::new(\"",
+                "StepError::fail(\"",
+                "StepError::retry(\"",
+            ] {
+                for word in written(&code, before) {
+                    assert!(page_of(&word).is_some(), "no page explains `{word}` of {}", path.display());
                     seen += 1;
                 }
             }
