@@ -1,8 +1,6 @@
 //! The browser lane against real chromedriver and Chromium: what is found, and who may click.
 
-#[path = "browser_supervisor/site.rs"]
 mod site;
-#[path = "browser_supervisor/stage.rs"]
 mod stage;
 
 use std::fs;
@@ -149,7 +147,7 @@ async fn a_stopped_worker_that_wakes_up_after_a_takeover_cannot_click() -> Outco
     let stage = Stage::start().await?;
     let endpoint = stage.supervisor.endpoint();
     let given = [("STAGE_ENDPOINT", endpoint.as_str()), ("STAGE_SITE", stage.site.base.as_str())];
-    let worker = Process::start("process_a_worker_that_clicks_when_told", &given)?;
+    let worker = Process::start("browser_supervisor::process_a_worker_that_clicks_when_told", &given)?;
     until("the worker is about to click", async || !stage.site.reached("ready").is_empty()).await?;
 
     worker.signal(Signal::SIGSTOP)?;
@@ -294,7 +292,8 @@ async fn a_stopped_supervisor_leaves_no_process() -> Outcome {
 async fn a_killed_supervisor_leaves_no_process() -> Outcome {
     let folder = fresh_folder();
     let given = folder.display().to_string();
-    let supervisor = Process::start("process_a_supervisor_with_a_browser", &[("STAGE_FOLDER", &given)])?;
+    let supervisor =
+        Process::start("browser_supervisor::process_a_supervisor_with_a_browser", &[("STAGE_FOLDER", &given)])?;
     until("its browser is open", async || folder.join("open").exists()).await?;
     assert!(processes_of(&folder).len() > 3);
 

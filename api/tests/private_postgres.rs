@@ -20,8 +20,7 @@ use self::harness::{
     remembered, text, until,
 };
 
-#[path = "private_postgres/harness.rs"]
-mod harness;
+pub(crate) mod harness;
 
 #[tokio::test]
 async fn a_role_without_superuser_owns_its_database_and_the_superuser_has_no_way_over_tcp() {

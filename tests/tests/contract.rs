@@ -3,13 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "contract/commands.rs"]
 mod commands;
-#[path = "contract/events.rs"]
 mod events;
-#[path = "contract/program.rs"]
 mod program;
-#[path = "contract/workflows.rs"]
 mod workflows;
 
 use std::sync::Arc;

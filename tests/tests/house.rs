@@ -3,9 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "house/migrations.rs"]
 mod migrations;
-#[path = "house/secrets.rs"]
 mod secrets;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use fermata_graphql::persisted::{id_of, persisted};
 use fermata_tests::TestDb;
 use serde_json::{Value, json};
 
-use crate::harness::Graph;
+use super::harness::Graph;
 
 /// Variables that a document needs.
 fn variables(name: &str, command: &str, gate: &str) -> Value {

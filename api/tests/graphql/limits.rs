@@ -9,7 +9,7 @@ use fermata_graphql::limit::{
 };
 use serde_json::json;
 
-use crate::harness::Graph;
+use super::harness::Graph;
 
 async fn code(graph: &Graph, query: &str) -> String {
     let error = graph.refused(query, json!({})).await;

@@ -3,7 +3,7 @@
 use fermata_engine::access::Scope;
 use serde_json::{Value, json};
 
-use crate::harness::{Graph, NOBODY};
+use super::harness::{Graph, NOBODY};
 
 const SUBMIT: &str = "mutation($input: SubmitCommandInput!) {
   submitCommand(input: $input) { commandId replayed status command { id status idempotencyKey correlationId policy } }

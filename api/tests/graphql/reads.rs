@@ -3,7 +3,7 @@
 use fermata_engine::access::Scope;
 use serde_json::{Value, json};
 
-use crate::harness::{Graph, NOBODY};
+use super::harness::{Graph, NOBODY};
 
 fn nodes(connection: &Value) -> Vec<Value> {
     let edges = connection["edges"].as_array().unwrap_or_else(|| panic!("a connection, not {connection}"));

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::harness::Graph;
+use super::harness::Graph;
 
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 

@@ -4,8 +4,8 @@ use fermata_api::graphql::GraphqlOptions;
 use fermata_tests::{TestDb, eventually};
 use serde_json::{Value, json};
 
-use crate::counter::Counter;
-use crate::harness::Graph;
+use super::counter::Counter;
+use super::harness::Graph;
 
 /// As many commands as are on the larger page.
 const COMMANDS: usize = 50;

@@ -5,7 +5,7 @@ use fermata_tests::TestDb;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::harness::Graph;
+use super::harness::Graph;
 
 const GRAPHQL: &str = "application/graphql-response+json";
 

@@ -104,7 +104,7 @@ impl Owner {
         }
         let mut command = Command::new(program);
         command
-            .args(["owner_process", "--exact", "--nocapture"])
+            .args(["private_postgres::owner_process", "--exact", "--nocapture"])
             .env(OWNER_FOLDER, folder.path())
             .env(OWNER_REPORT, &report)
             .current_dir("/")

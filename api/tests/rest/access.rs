@@ -7,7 +7,7 @@ use fermata_api::openapi;
 use fermata_engine::access::{NewToken, Principal, Scope};
 use serde_json::json;
 
-use crate::harness::{NOBODY, Rest, envelope};
+use super::harness::{NOBODY, Rest, envelope};
 
 #[tokio::test]
 async fn no_operation_that_asks_for_a_token_answers_without_one() {

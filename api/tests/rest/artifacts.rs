@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::harness::{Answer, NOBODY, Rest};
+use super::harness::{Answer, NOBODY, Rest};
 
 /// Keeps ten bytes for a command; answers the artifact's path.
 async fn kept(rest: &Rest) -> (String, String) {

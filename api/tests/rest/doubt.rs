@@ -9,7 +9,7 @@ use fermata_tests::eventually;
 use serde_json::json;
 use sqlx::{Executor as _, PgPool};
 
-use crate::harness::{Answer, Rest, envelope};
+use super::harness::{Answer, Rest, envelope};
 
 /// Somebody else in the database, who holds a lock and may end others.
 async fn stranger(rest: &Rest) -> PgPool {

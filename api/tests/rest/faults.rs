@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use fermata_api::app::{AppOptions, AppState, Mounts};
 
-use crate::harness::{Answer, Rest, Served, counted, heard};
+use super::harness::{Answer, Rest, Served, counted, heard};
 
 async fn broken() -> &'static str {
     panic!("a test breaks a handler: secret-word")

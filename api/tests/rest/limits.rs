@@ -12,7 +12,7 @@ use futures::future::join_all;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::harness::{Rest, Served, counted, envelope, heard};
+use super::harness::{Rest, Served, counted, envelope, heard};
 
 fn limited(per_minute: u32, burst: u32) -> AppOptions {
     AppOptions { rate_limit: RateLimit::new(per_minute, burst), ..AppOptions::default() }

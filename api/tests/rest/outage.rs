@@ -13,12 +13,8 @@ use fermata_tests::eventually;
 use futures::future::join_all;
 use serde_json::json;
 
-use self::private::Folder;
-use crate::harness::{Answer, Echo, NOBODY, Served, envelope, heard};
-
-#[expect(dead_code, clippy::expect_used, reason = "the other laws about the private Postgres use the rest")]
-#[path = "../private_postgres/harness.rs"]
-mod private;
+use super::harness::{Answer, Echo, NOBODY, Served, envelope, heard};
+use crate::private_postgres::harness::{Folder, connect, text};
 
 /// As every other law of this folder has it.
 fn known() -> AppOptions {
@@ -107,14 +103,14 @@ async fn a_submission_under_way_when_the_database_stops_is_accepted_when_it_is_b
     let engine = Engine::open(options).await.unwrap();
     let token = token(&engine).await;
     let served = Served::new(app(AppState::new(engine.clone(), known()))).await;
-    let mut holder = private::connect(&url).await;
+    let mut holder = connect(&url).await;
     sqlx::raw_sql("begin; lock table fermata.run in access exclusive mode").execute(&mut holder).await.unwrap();
     let request = served.request("POST", "/v1/commands").bearer_auth(&token).json(&envelope(&json!({})));
     let answer = tokio::spawn(heard(request));
     eventually("the submission waits", || async {
         let waiting =
             "select count(*)::text from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        (private::text(&url, waiting).await != "0").then_some(())
+        (text(&url, waiting).await != "0").then_some(())
     })
     .await;
 
@@ -123,7 +119,7 @@ async fn a_submission_under_way_when_the_database_stops_is_accepted_when_it_is_b
 
     let answer = answer.await.unwrap();
     assert_eq!(answer.status, 202, "{:?}", answer.bytes);
-    let kept = private::text(&url, "select count(*)::text from fermata.run").await;
+    let kept = text(&url, "select count(*)::text from fermata.run").await;
     assert_eq!(kept, "1");
     engine.close(Duration::from_secs(5)).await;
     postgres.stop().await.unwrap();

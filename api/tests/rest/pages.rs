@@ -7,7 +7,7 @@ use axum::http::Request;
 use fermata_api::openapi;
 use serde_json::json;
 
-use crate::harness::{Answer, Rest, envelope};
+use super::harness::{Answer, Rest, envelope};
 
 async fn open(rest: &Rest, path: &str) -> Answer {
     rest.send(Request::get(path).body(Body::empty()).unwrap()).await

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use fermata_api::error::Kind;
 
-use crate::harness::{Answer, Rest};
+use super::harness::{Answer, Rest};
 
 async fn page(rest: &Rest, path: &str, accept: &str) -> Answer {
     rest.send(Request::get(path).header("accept", accept).body(Body::empty()).unwrap()).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fermata_engine::workflow::Registry;
 use serde_json::{Value, json};
 
-use crate::harness::{Echo, Rest};
+use super::harness::{Echo, Rest};
 
 /// Every item of a list, followed by its `Link` headers.
 async fn all(rest: &Rest, path: &str) -> Vec<Value> {

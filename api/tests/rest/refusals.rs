@@ -5,7 +5,7 @@ use axum::http::Request;
 use fermata_api::openapi;
 use serde_json::{Value, json};
 
-use crate::harness::{MAX_BODY, NOBODY, Rest, envelope};
+use super::harness::{MAX_BODY, NOBODY, Rest, envelope};
 
 const COMMANDS: &str = "/v1/commands";
 

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Rest, envelope};
+use super::harness::{Rest, envelope};
 
 const COMMANDS: &str = "/v1/commands";
 

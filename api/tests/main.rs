@@ -1,0 +1,10 @@
+//! The laws of the surfaces and of the programs, in one binary, for linking takes most of the build.
+
+mod browser_supervisor;
+mod cli_acts;
+mod cli_dev;
+mod cli_words;
+mod graphql;
+mod private_postgres;
+mod rest;
+mod stream;

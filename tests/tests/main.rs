@@ -1,0 +1,14 @@
+//! The laws of the engine, of flows, of the contract and of the house, in one binary: each test binary links the
+//! whole program, and linking is what a build of tests spends its time on.
+
+mod admission;
+mod contract;
+mod crash;
+mod effects;
+mod house;
+mod metrics;
+mod order;
+mod runs;
+mod secrets;
+mod stream;
+mod unrecorded;
