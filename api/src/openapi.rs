@@ -23,6 +23,7 @@ use crate::rest::{self, wire};
         (name = "commands", description = "What clients ask for, and how it goes."),
         (name = "actions", description = "Attempts at side effects."),
         (name = "gates", description = "Waits for a person's decision."),
+        (name = "kill switches", description = "Stop all effects, those of a client, or those of an account."),
         (name = "events", description = "Immutable facts, in the order in which they became durable."),
         (name = "artifacts", description = "Files kept for commands."),
         (name = "workflows", description = "What this installation can do."),

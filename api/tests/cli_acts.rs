@@ -315,3 +315,30 @@ async fn whatever_a_refusal_names_is_explained() {
     assert!(all["items"].as_array().unwrap().len() > 60);
     stage.close().await;
 }
+
+#[tokio::test]
+async fn effects_are_stopped_and_let_go_on_over_the_api_and_straight_in_the_database() {
+    let stage = Stage::new().await;
+    let on = stage.fermata(&["kill", "on", "--client", "c", "--reason", "wrong prices", "--json"]).await;
+    assert_eq!(
+        (on.code, on.json()["scope"].as_str(), on.json()["engaged"].as_bool()),
+        (0, Some("client:c"), Some(true))
+    );
+    // No API is named: the database is enough.
+    let down = [("FERMATA_URL", ""), ("FERMATA_TOKEN", ""), ("DATABASE_URL", stage.db.url.as_str())];
+    let global = stage.fermata_with(&["kill", "on", "--wait", "--reason", "everything"], &down, "").await;
+    assert_eq!((global.code, global.out.trim()), (0, "global  on"), "{}", global.err);
+    let account = stage.fermata_with(&["kill", "on", "--account", "a b", "--client", "c"], &down, "").await;
+    assert_eq!(account.out.trim(), "account:c/a b  on");
+    let listed = stage.fermata(&["kill", "list"]).await;
+    for wanted in ["client:c", "global", "wrong prices", "everything", "account:c/a b"] {
+        assert!(listed.out.contains(wanted), "{wanted} in {}", listed.out);
+    }
+    assert_eq!(stage.fermata(&["kill", "off"]).await.out.trim(), "global  off");
+    assert_eq!(stage.fermata_with(&["kill", "list", "--json"], &down, "").await.json()["items"][2]["engaged"], false);
+    let reader = token(&stage.engine, &[Scope::CommandsRead]).await;
+    let refused = stage.fermata_with(&["kill", "on", "--client", "c"], &[("FERMATA_TOKEN", &reader)], "").await;
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert_eq!(stage.fermata(&["kill", "on", "--client", "*"]).await.code, 1);
+    stage.close().await;
+}

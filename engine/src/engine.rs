@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::event::tail::{Reader, Tail};
 use crate::id::uuid_at;
 use crate::node::{self, Host, Node, NodeOptions, Wakes};
+use crate::store::stream::{Hint, News};
 use crate::store::writer::{Commit, Committed, Writer};
 use crate::store::{Store, StoreError};
 use crate::workflow::Registry;
@@ -190,6 +191,16 @@ impl Engine {
 
     pub(crate) fn reader(&self) -> &Arc<Reader> {
         &self.inner.reader
+    }
+
+    /// Events were committed outside of the writer: who follows them here and elsewhere is told.
+    pub(crate) async fn tell_events(&self) {
+        let wakes = &self.inner.host.wakes;
+        wakes.moved();
+        // Told here and not by the task beside: this process may end right away.
+        if let Err(error) = self.store().hint(Hint { origin: wakes.origin, news: News::Events }).await {
+            tracing::debug!(error = %error, "a hint could not be sent");
+        }
     }
 
     /// Something was delivered: whoever waits may go on.

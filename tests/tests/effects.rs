@@ -111,21 +111,6 @@ async fn the_same_intent_in_another_command_returns_the_stored_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engaged_kill_switch_blocks_before_any_call() {
-    let (db, ledger) = (TestDb::new().await, Ledger::default());
-    sqlx::query("insert into fermata.kill_switch values ('account:ada', true, 'test', 'me', 1, now())")
-        .execute(&db.pool)
-        .await
-        .unwrap();
-    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
-    let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": Promises::default()})).await;
-    let ended = db.ended(&engine, run).await;
-    assert_eq!(ended.error.unwrap()["code"], "kill_switch");
-    assert_eq!(ledger.calls(), 0);
-    assert_eq!(db.count("select count(*) from fermata.action where state = 'blocked'").await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn postgres_refuses_every_move_that_the_machine_does_not_have() {
     let (db, _, engine, run) = publish(Promises::default()).await;
     db.ended(&engine, run).await;

@@ -6,6 +6,7 @@ mod contract;
 mod crash;
 mod effects;
 mod house;
+mod kill_switch;
 mod metrics;
 mod order;
 mod runs;

@@ -106,6 +106,11 @@ impl Api {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Asks for something to stand like this.
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.send(self.request(Method::PUT, path).json(body)).await
+    }
+
     /// Asks for something to go.
     pub(super) async fn delete(&self, path: &str) -> Result<Value, Trouble> {
         self.send(self.request(Method::DELETE, path)).await

@@ -1,22 +1,44 @@
 //! `fermata migrate`.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use fermata_engine::clock::Clock;
 use serde_json::json;
 
 use super::Output;
 use crate::config::{Config, Role, Sources};
-use crate::process::{Exit, Trouble};
+use crate::process::{Backup, Exit, Trouble, raise_schema};
 
-/// Flags of `fermata migrate`: there are none, the database is that of `DATABASE_URL`.
+/// Flags of `fermata migrate`; the database is that of `DATABASE_URL`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  DATABASE_URL=postgres://… fermata migrate\n\nForward only; safe to run again, \
-and on several machines at once. The login must be allowed to make the roles fermata_writer and fermata_reader.")]
-pub(crate) struct MigrateArgs {}
+#[command(after_help = "Examples:\n  DATABASE_URL=postgres://… fermata migrate\n  \
+DATABASE_URL=postgres://… fermata migrate --backup /backups/before.dump\n\nForward only; safe to run again, \
+and on several machines at once. A schema that is there already is backed up before it is changed, into this \
+folder unless --backup says otherwise; `pg_restore --no-owner -d NEW_DATABASE FILE` brings it back. The login must \
+be allowed to make the roles fermata_writer and fermata_reader.")]
+pub(crate) struct MigrateArgs {
+    /// Where the backup goes; a new file
+    #[arg(long, value_name = "FILE", conflicts_with = "no_backup")]
+    backup: Option<PathBuf>,
+    /// There is a backup already
+    #[arg(long)]
+    no_backup: bool,
+}
 
-pub(super) async fn run(_: MigrateArgs, out: Output) -> Result<Exit, Trouble> {
+pub(super) async fn run(args: MigrateArgs, out: Output) -> Result<Exit, Trouble> {
     let url = database_url("migrate needs to know which database")?;
-    let version = fermata_engine::store::migrate(&url).await?;
-    out.print(&json!({ "version": version }), || format!("the schema has version {version}"));
+    let backup = match args.backup {
+        _ if args.no_backup => Backup::Made,
+        Some(file) => Backup::File(file),
+        None => Backup::Folder(PathBuf::new()),
+    };
+    let raised = raise_schema(&url, &backup, Clock::system().now()).await?;
+    let file = raised.backup.as_ref().map(|file| file.display().to_string());
+    out.print(&json!({ "version": raised.version, "backup": file }), || {
+        let kept = file.as_ref().map(|file| format!("; before that, a backup into {file}"));
+        format!("the schema has version {}{}", raised.version, kept.unwrap_or_default())
+    });
     Ok(Exit::Done)
 }
 

@@ -8,11 +8,13 @@ mod api;
 mod bench;
 mod config;
 mod demo;
+mod desk;
 mod dev;
 mod doctor;
 mod events;
 mod explain;
 mod gates;
+mod kill;
 mod migrate;
 mod runs;
 mod serve;
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     /// List and decide what waits for a person.
     #[command(subcommand)]
     Gates(gates::GatesCommand),
+    /// Stop effects, or let them go on.
+    #[command(subcommand)]
+    Kill(kill::KillCommand),
     /// Follow what happens.
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -151,6 +156,7 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Workflows(command) => interruptible(workflows::run(command, out)).await,
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
+        Command::Kill(command) => interruptible(kill::run(command, out)).await,
         Command::Events(command) => interruptible(events::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.
         Command::Bench(args) => Box::pin(bench::run(args, out)).await,

@@ -3,19 +3,15 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use fermata_engine::Engine;
 use fermata_engine::access::{CreatedToken, NewToken, Principal, Scope};
 use fermata_engine::id::TokenId;
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiArgs};
-use super::migrate::configured_database;
+use super::api::ApiArgs;
+use super::desk::Desk;
 use super::runs::present;
 use super::{Output, field, table};
-use crate::process::{Exit, Trouble, small_engine};
-
-/// How long leaving the database may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+use crate::process::{Exit, Trouble};
 
 /// What can be done with tokens.
 #[derive(Debug, Subcommand)]
@@ -85,28 +81,6 @@ pub(crate) struct RevokeArgs {
     id: String,
     #[command(flatten)]
     api: ApiArgs,
-}
-
-/// Who keeps the tokens.
-enum Desk {
-    Database(Engine),
-    Api(Api),
-}
-
-impl Desk {
-    /// The database where one is named and no API is meant.
-    async fn find(args: &ApiArgs) -> Result<Self, Trouble> {
-        match configured_database()? {
-            Some(url) if !args.is_meant() => Ok(Self::Database(small_engine(&url, &std::env::temp_dir()).await?)),
-            _ => Ok(Self::Api(Api::find(args)?)),
-        }
-    }
-
-    async fn close(self) {
-        if let Self::Database(engine) = self {
-            engine.close(CLOSE_LIMIT).await;
-        }
-    }
 }
 
 pub(super) async fn run(command: TokenCommand, out: Output) -> Result<Exit, Trouble> {

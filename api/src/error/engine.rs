@@ -4,6 +4,7 @@ use std::error::Error;
 
 use fermata_engine::access::{AuthError, Denied, TicketError, TokenAdminError};
 use fermata_engine::artifact::ArtifactError;
+use fermata_engine::effect::SwitchError;
 use fermata_engine::event::{CursorError, FollowEnd};
 use fermata_engine::read::ReadError;
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
@@ -160,6 +161,16 @@ impl From<ReadError> for Problem {
             ReadError::Artifact(error) => Self::internal(&error),
             ReadError::TooSlow => Self::new(Kind::Timeout, detail).retry_after(RETRY_AFTER_SECS),
             ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SwitchError> for Problem {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::Denied(denied) => denied.into(),
+            SwitchError::Invalid { pointer, message } => Self::invalid(pointer, message),
+            SwitchError::Store(error) => error.into(),
         }
     }
 }

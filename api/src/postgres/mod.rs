@@ -15,6 +15,7 @@
 //! - the superuser enters only through the socket, in a folder closed to everybody else; over TCP there is
 //!   only a password.
 
+mod backup;
 mod binaries;
 mod creation;
 mod error;
@@ -26,6 +27,7 @@ mod server;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use self::backup::{BackupError, back_up};
 pub use self::error::PostgresError;
 
 use self::binaries::Installation;

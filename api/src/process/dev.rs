@@ -19,7 +19,7 @@ use super::plans::Place;
 use super::signals::Signals;
 use super::stage::Stage;
 use super::token::token_file;
-use super::{Exit, Ready, Trouble, say};
+use super::{Backup, Exit, Ready, Trouble, raise_schema, say};
 use crate::config::Config;
 use crate::postgres::{PostgresOptions, PrivatePostgres};
 use crate::telemetry::{LogOrigin, init_logs};
@@ -161,8 +161,10 @@ async fn database(stage: &mut Stage, config: &Config) -> Result<String, Trouble>
         url
     };
     let began = stage.clock.monotonic();
-    let version = fermata_engine::store::migrate(&url).await?;
-    progress(stage, "schema", began, &format!("version {version}"));
+    let backups = Backup::Folder(stage.data_dir.join("backups"));
+    let raised = raise_schema(&url, &backups, stage.clock.now()).await?;
+    let kept = raised.backup.map(|file| format!("; before that, a backup into {}", file.display()));
+    progress(stage, "schema", began, &format!("version {}{}", raised.version, kept.unwrap_or_default()));
     Ok(url)
 }
 

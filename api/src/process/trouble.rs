@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 
 use fermata_engine::access::TokenAdminError;
+use fermata_engine::effect::SwitchError;
+use fermata_engine::read::ReadError;
 use fermata_engine::store::StoreError;
 use serde_json::{Value, json};
 
@@ -87,7 +89,7 @@ impl fmt::Display for Trouble {
 }
 
 /// An error with all its causes, as one sentence.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -139,6 +141,27 @@ impl From<Box<ConfigReport>> for Trouble {
             .why(report.to_string())
             .remedy("fermata config check; every key is explained in .env.example")
             .code("config_invalid")
+    }
+}
+
+impl From<SwitchError> for Trouble {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::Store(error) => error.into(),
+            SwitchError::Denied(_) => Self::new(Exit::Auth, error.to_string()),
+            SwitchError::Invalid { .. } => Self::new(Exit::Usage, error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Trouble {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Denied(_) => Self::new(Exit::Auth, error.to_string()),
+            ReadError::NotFound(_) => Self::new(Exit::NotFound, error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod docs;
 pub(crate) mod doubt;
 mod events;
 mod gates;
+mod kill_switches;
 pub(crate) mod layer;
 mod probes;
 mod problems;
@@ -63,6 +64,10 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(gates::list))
         .routes(routes!(gates::read))
         .routes(routes!(gates::decide))
+        .routes(routes!(kill_switches::list))
+        .routes(routes!(kill_switches::global))
+        .routes(routes!(kill_switches::client))
+        .routes(routes!(kill_switches::account))
         .routes(routes!(artifacts::of_command))
         .routes(routes!(artifacts::read))
         .routes(routes!(artifacts::content))

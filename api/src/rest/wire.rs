@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use fermata_engine::read::Paged;
-use fermata_engine::{access, read};
+use fermata_engine::{access, effect, read};
 use schemars::{JsonSchema, SchemaGenerator};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{commands, control, gates, probes, problems, schemas, tickets, tokens, workflows};
+use super::{commands, control, gates, kill_switches, probes, problems, schemas, tickets, tokens, workflows};
 use crate::error;
 
 macro_rules! wire {
@@ -59,6 +59,9 @@ wire! {
     Gate: read::GateView,
     GateList: Paged<read::GateView>,
     Health: probes::Health,
+    KillSwitch: effect::KillSwitch,
+    KillSwitchList: Paged<effect::KillSwitch>,
+    KillSwitchRequest: kill_switches::SwitchRequest,
     Problem: error::ProblemBody,
     ProblemPage: error::pages::PageView,
     ProblemPageList: problems::ProblemPageList,

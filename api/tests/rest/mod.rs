@@ -7,6 +7,7 @@ mod artifacts;
 mod doubt;
 mod faults;
 mod harness;
+mod kill_switches;
 mod limits;
 mod outage;
 mod pages;

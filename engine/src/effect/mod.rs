@@ -8,6 +8,7 @@
 mod action;
 mod contract;
 mod doubt;
+mod kill_switch;
 mod perform;
 mod permit;
 mod record;
@@ -16,6 +17,8 @@ mod settle;
 
 pub use action::{ActionState, IllegalMove};
 pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};
+pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError, SwitchScope, SwitchTurn, UnderWay};
+pub(crate) use kill_switch::{EVERY, MAX_UNDER_WAY, Reach};
 pub(crate) use perform::perform;
 pub use permit::EffectPermit;
 pub(crate) use row::ActionRow;

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::permit::{Passed, guard};
 use super::record::{Identity, attempt_parts, move_parts, plan_parts, resend_parts};
 use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
+use crate::event::{Severity, name};
 use crate::id::ActionId;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
@@ -237,6 +238,10 @@ impl Performance<'_> {
         if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
             parts =
                 parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
+            if gate.state == "open" {
+                let told = json!({"gate_id": gate.id, "state": "completed", "actor": "fermata"});
+                parts = parts.event(name::GATE_RESOLVED, Severity::Info, &told);
+            }
         }
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
         self.context.session.write(parts.step(self.checkpoint(&receipt))).await;

@@ -225,3 +225,22 @@ pub struct ArtifactCaptured {
     /// Its size.
     pub bytes: u64,
 }
+
+/// A kill switch was turned. It is of no command; whose it is says `clientid`, `*` for everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KillSwitchChanged {
+    /// What it is called: `global`, `client:<client>` or `account:<client>/<account>`.
+    pub scope: String,
+    /// The client that it is about; `null` for every client.
+    pub client_id: Option<String>,
+    /// The account that it is about; `null` for every account.
+    pub account_id: Option<String>,
+    /// Whether it stops effects now.
+    pub engaged: bool,
+    /// Why it was turned.
+    pub reason: String,
+    /// Who turned it.
+    pub actor: String,
+    /// How often it was turned.
+    pub version: i64,
+}

@@ -52,4 +52,6 @@ pub mod name {
     pub const SIGNAL_RECEIVED: &str = "signal.received";
     /// An artifact was kept (G-105): `{artifact_id, type, checksum, bytes}`.
     pub const ARTIFACT_CAPTURED: &str = "artifact.captured";
+    /// A kill switch was turned: `{scope, engaged, reason, actor, version}`.
+    pub const KILL_SWITCH_CHANGED: &str = "kill_switch.changed";
 }

@@ -25,7 +25,7 @@ pub struct EventType {
 }
 
 /// Every type of event that this program writes.
-pub static TYPES: [EventType; 10] = [
+pub static TYPES: [EventType; 11] = [
     event(name::STATUS_CHANGED, of::<data::StatusChanged>),
     event(name::STEP_SUCCEEDED, of::<data::StepSucceeded>),
     event(name::STEP_FAILED, of::<data::StepFailed>),
@@ -36,6 +36,7 @@ pub static TYPES: [EventType; 10] = [
     event(name::GATE_RESOLVED, of::<data::GateResolved>),
     event(name::SIGNAL_RECEIVED, of::<data::SignalReceived>),
     event(name::ARTIFACT_CAPTURED, of::<data::ArtifactCaptured>),
+    event(name::KILL_SWITCH_CHANGED, of::<data::KillSwitchChanged>),
 ];
 
 const MOVED: [ActionState; 6] = [

@@ -47,15 +47,4 @@ impl Store {
             .fetch_one(&self.direct)
             .await?)
     }
-
-    /// The kill switch that stops this account, if one is on. Read fresh, never from a cache.
-    pub(crate) async fn kill_switch(&self, client: &str, account: &str) -> Result<Option<String>, StoreError> {
-        let scopes = ["global".to_owned(), format!("client:{client}"), format!("account:{account}")];
-        Ok(sqlx::query_scalar(
-            "select scope from fermata.kill_switch where engaged and scope = any ($1) order by scope limit 1",
-        )
-        .bind(&scopes[..])
-        .fetch_optional(&self.direct)
-        .await?)
-    }
 }

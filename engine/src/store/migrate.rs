@@ -29,6 +29,21 @@ begin
     end loop;
 end $$";
 
+/// A policy for the owner wherever row-level security is forced.
+const OWNER_READS: &str = "
+do $$
+declare
+    name text;
+begin
+    for name in
+        select c.relname from pg_class c
+        where c.relnamespace = to_regnamespace('fermata') and c.relforcerowsecurity
+          and not exists (select 1 from pg_policy p where p.polrelid = c.oid and p.polname = 'backup')
+    loop
+        execute format('create policy backup on fermata.%I for select to current_user using (true)', name);
+    end loop;
+end $$";
+
 /// How many days of partitions exist ahead.
 pub(crate) const PARTITION_DAYS: i32 = 7;
 
@@ -48,6 +63,34 @@ pub async fn migrate(url: &str) -> Result<i64, StoreError> {
 /// The version that this program needs.
 pub(crate) fn newest() -> i64 {
     MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// Whether [`migrate`] would change a schema that is there already, and so should be preceded by a
+/// backup (M-042): the version that it would change. `None` when there is no schema yet, or the
+/// newest one.
+pub async fn outdated(url: &str) -> Result<Option<i64>, StoreError> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    let there: Option<String> =
+        sqlx::query_scalar("select to_regclass('public._sqlx_migrations')::text").fetch_one(&mut connection).await?;
+    let found: Option<i64> = match there {
+        Some(_) => {
+            sqlx::query_scalar("select max(version) from public._sqlx_migrations where success")
+                .fetch_one(&mut connection)
+                .await?
+        }
+        None => None,
+    };
+    connection.close().await?;
+    Ok(found.filter(|&version| version < newest()))
+}
+
+/// Lets the owner of the tables read all of them, for a backup: row-level security is forced, which
+/// would hide every row from the owner too, or refuse the dump.
+pub async fn open_to_backup(url: &str) -> Result<(), StoreError> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    connection.execute(OWNER_READS).await?;
+    connection.close().await?;
+    Ok(())
 }
 
 impl Store {

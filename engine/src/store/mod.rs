@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod batch;
 pub(crate) mod history;
+mod kill_switch;
 pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod outside;
@@ -23,7 +24,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor, Row};
 
-pub use migrate::{MIGRATOR, migrate};
+pub use migrate::{MIGRATOR, migrate, open_to_backup, outdated};
 
 /// How long a caller waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

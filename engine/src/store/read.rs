@@ -34,7 +34,7 @@ impl StoreError {
 
 impl Store {
     /// Runs `work` on one snapshot of what `client` may see.
-    async fn snapshot<T, F>(&self, client: &str, work: F) -> Result<T, StoreError>
+    pub(super) async fn snapshot<T, F>(&self, client: &str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
@@ -42,7 +42,8 @@ impl Store {
         let (pool, client) = (self.reads.clone(), client.to_owned());
         let task = tokio::spawn(async move {
             let mut transaction = pool.begin_with(BEGIN).await?;
-            sqlx::query("select set_config('fermata.client', $1, true)")
+            // The role of the connection is not relied on: behind a pooler it may be another's.
+            sqlx::query("select set_config('role', 'fermata_reader', true), set_config('fermata.client', $1, true)")
                 .bind(client)
                 .execute(&mut *transaction)
                 .await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
-use fermata_engine::effect::ActionState;
+use fermata_engine::effect::{ActionState, SwitchScope, SwitchTurn};
 use fermata_engine::event::schema::TYPES;
 use fermata_engine::id::RunId;
 use fermata_engine::run::Submission;
@@ -25,11 +25,10 @@ struct Stage {
 impl Stage {
     async fn open() -> Self {
         let db = TestDb::new().await;
-        sqlx::query("insert into fermata.kill_switch values ('account:stopped', true, 'test', 'me', 1, now())")
-            .execute(&db.pool)
-            .await
-            .unwrap();
         let engine = db.worker(Program::registry(), Duration::from_secs(10)).await;
+        let stopped = SwitchScope::Account { client: Some("c".into()), account: "stopped".into() };
+        let turn = SwitchTurn { engaged: true, reason: "a test".into(), patience: Duration::ZERO };
+        engine.turn_switch(&Principal::operator(), &stopped, turn).await.unwrap();
         let api = Served::start(&engine).await;
         Self { db, engine, api }
     }
@@ -204,6 +203,26 @@ async fn every_type_of_event_is_written_and_every_event_fits_its_schema() {
     let states: BTreeSet<&str> =
         events.iter().filter(of_actions).filter_map(|event| event["data"]["status"].as_str()).collect();
     assert_eq!(states, ActionState::ALL.iter().map(|state| state.as_str()).collect(), "every state of an action");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_tells_of_its_beginning_and_every_gate_of_its_opening_and_its_end() {
+    let stage = Stage::open().await;
+    tokio::join!(runs(&stage), effects(&stage), deliveries(&stage));
+
+    let silent = "select count(*) from fermata.run r where not exists (
+        select 1 from fermata.event e where e.run_id = r.id and e.type = 'status.changed'
+            and e.data = '{\"from\": null, \"to\": \"QUEUED\"}'
+            and e.position = (select min(position) from fermata.event first where first.run_id = r.id))";
+    let children = "select count(*) from fermata.run where parent_id is not null";
+    assert_eq!((stage.db.count(silent).await, stage.db.count(children).await > 0), (0, true));
+    let unopened = "select count(*) from fermata.gate g where not exists (
+        select 1 from fermata.event e where e.type = 'human.required' and e.data ->> 'gate_id' = g.id::text)";
+    let poison = "select count(*) from fermata.gate where reason = 'poison'";
+    assert_eq!((stage.db.count(unopened).await, stage.db.count(poison).await > 0), (0, true));
+    let unclosed = "select count(*) from fermata.gate g where state not in ('open', 'cancelled') and 1 <> (
+        select count(*) from fermata.event e where e.type = 'gate.resolved' and e.data ->> 'gate_id' = g.id::text)";
+    assert_eq!(stage.db.count(unclosed).await, 0);
 }
 
 /// Words in quotes with a dot between, such as `"step.failed"`.
