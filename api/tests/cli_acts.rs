@@ -334,7 +334,8 @@ async fn effects_are_stopped_and_let_go_on_over_the_api_and_straight_in_the_data
     for wanted in ["client:c", "global", "wrong prices", "everything", "account:c/a b"] {
         assert!(listed.out.contains(wanted), "{wanted} in {}", listed.out);
     }
-    assert_eq!(stage.fermata(&["kill", "off"]).await.out.trim(), "global  off");
+    assert_eq!(stage.fermata(&["kill", "off"]).await.code, 4, "the token is one client's");
+    assert_eq!(stage.fermata_with(&["kill", "off"], &down, "").await.out.trim(), "global  off");
     assert_eq!(stage.fermata_with(&["kill", "list", "--json"], &down, "").await.json()["items"][2]["engaged"], false);
     let reader = token(&stage.engine, &[Scope::CommandsRead]).await;
     let refused = stage.fermata_with(&["kill", "on", "--client", "c"], &[("FERMATA_TOKEN", &reader)], "").await;
