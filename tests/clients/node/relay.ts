@@ -67,7 +67,7 @@ export class Relay {
         end();
       }
     };
-    const timer = setTimeout(cut, this.chance.between(5, 600));
+    const timer = setTimeout(cut, this.chance.between(5, 200));
     this.open.add(end);
     client.on("data", (chunk) => server.write(chunk));
     server.on("data", (chunk: Buffer) => {
