@@ -34,7 +34,17 @@ class Relay:
             await asyncio.wait(self.lines)
 
     async def _carry(self, client_reader, client_writer):
-        self.lines.add(asyncio.current_task())
+        task = asyncio.current_task()
+        self.lines.add(task)
+        try:
+            await self._between(client_reader, client_writer)
+        except asyncio.CancelledError:
+            # The driver ends, and its lines with it.
+            pass
+        finally:
+            self.lines.discard(task)
+
+    async def _between(self, client_reader, client_writer):
         server_reader, server_writer = await asyncio.open_connection(*self.target)
         up = asyncio.create_task(self._up(client_reader, server_writer))
         down = asyncio.create_task(self._down(server_reader, client_writer))
@@ -50,7 +60,6 @@ class Relay:
             task.cancel()
         for writer in (client_writer, server_writer):
             writer.transport.abort()
-        self.lines.discard(asyncio.current_task())
 
     async def _up(self, reader, writer):
         while chunk := await reader.read(65536):
