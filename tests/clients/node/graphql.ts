@@ -8,6 +8,7 @@ import {
   buildClientSchema, buildSchema, getIntrospectionQuery, lexicographicSortSchema, parse, printSchema, validate,
   type IntrospectionQuery,
 } from "graphql";
+import { serverAudits } from "graphql-http";
 import { createClient, type Client, type SubscribePayload } from "graphql-ws";
 import WebSocket from "ws";
 import { finish, holds, same, sameList } from "./assertion.js";
@@ -188,6 +189,16 @@ async function strangers(): Promise<void> {
   await to.dispose();
 }
 
+/** The rules of GraphQL over HTTP, each tried by those who wrote them down. */
+async function audits(): Promise<void> {
+  const known: typeof fetch = (url, init) =>
+    fetch(url, { ...init, headers: { ...(init?.headers as Record<string, string>), authorization: `Bearer ${token}` } });
+  for (const audit of serverAudits({ url: `${control}/graphql`, fetchFn: known })) {
+    const result = await audit.fn();
+    holds(`GraphQL over HTTP: ${audit.name}`, result.status === "ok", "reason" in result ? result.reason : undefined);
+  }
+}
+
 /** Submits over the line that breaks until it has broken often enough; answers how many commands there are. */
 async function submitUntilCut(to: Client, relay: Relay): Promise<number> {
   let count = 0;
@@ -275,4 +286,5 @@ await simple();
 await decide();
 await strangers();
 await cut();
+await audits();
 finish("graphql");
