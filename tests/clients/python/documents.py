@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from assertion import finish, holds, same
 
-API = Path(__file__).parents[3] / "api"
+API = Path(__file__).resolve().parents[3] / "api"
 
 
 def read(path):

@@ -23,7 +23,7 @@ UNDER_WAY = 5
 PATIENCE_S = 60
 PROTOCOL = "fermata.stream.v1"
 RUN = f"stream-run-{os.getpid()}-{time.time_ns()}"
-DOCUMENT = json.loads((Path(__file__).parents[3] / "api" / "asyncapi.json").read_text())
+DOCUMENT = json.loads((Path(__file__).resolve().parents[3] / "api" / "asyncapi.json").read_text())
 
 
 def _validators(who):
