@@ -37,14 +37,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// A query that cannot be read. The reason names the parameter before a colon, where it knows it.
 fn misread(reason: String) -> Problem {
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    match reason.split_once(": ").filter(|(name, _)| is_name(name)) {
-        Some((name, why)) => Problem::invalid(format!("/{name}"), why),
-        None => {
-            let detail = format!("the query: {reason}");
-            let error = FieldError { pointer: String::new(), message: reason };
-            Problem::new(Kind::Validation, detail).with_errors(vec![error])
-        }
+    if let Some((name, why)) = reason.split_once(": ").filter(|(name, _)| is_name(name)) {
+        return Problem::invalid(format!("/{name}"), why);
     }
+    let detail = format!("the query: {reason}");
+    let error = FieldError { pointer: String::new(), message: reason };
+    Problem::new(Kind::Validation, detail).with_errors(vec![error])
 }
 
 /// Whether a query, with its escapes undone, is text that Postgres can take. The reading of it
