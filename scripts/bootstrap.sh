@@ -56,6 +56,11 @@ missing_packages() {
   [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/ssl/cert.pem || -d /etc/pki/tls ]] || echo ca-certificates
   has make || echo make
   has python3 || echo python3
+  # Debian keeps what a virtual environment is made with in a package of its own.
+  { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
+  # The clients of others' making that the tests drive the surfaces with.
+  has node || echo nodejs
+  has npm || echo npm
   has curl || echo curl
 }
 

@@ -136,6 +136,24 @@ pub struct ProblemBody {
     /// The command that it is about.
     #[serde(default, rename = "command_id", skip_serializing_if = "Option::is_none")]
     pub command_id: Option<String>,
+    /// Where a body stops being JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The command types that there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<String>,
+    /// The scope that the token lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The gate, as it was decided before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Value>,
+    /// The oldest place that can still be resumed.
+    #[serde(default, rename = "oldest_cursor", skip_serializing_if = "Option::is_none")]
+    pub oldest_cursor: Option<String>,
+    /// The place to resume from.
+    #[serde(default, rename = "resume_cursor", skip_serializing_if = "Option::is_none")]
+    pub resume_cursor: Option<String>,
 }
 
 impl Problem {

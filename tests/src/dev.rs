@@ -18,6 +18,8 @@ const PROGRAM: &str = "FERMATA_BIN";
 pub struct Ready {
     /// Where the API is.
     pub control: String,
+    /// Where the stream is.
+    pub telemetry: String,
     /// Where the demo site is.
     pub demo_site: String,
     /// The private Postgres.

@@ -4,11 +4,13 @@
 
 use async_graphql::{Response as Executed, ServerError, Value as GraphValue};
 use async_graphql_axum::GraphQLResponse;
+use axum::Json;
 use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use fermata_graphql::Explained;
 use fermata_graphql::limit::QUERIES_ONLY;
+use serde_json::json;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +78,12 @@ pub(super) fn executed(media: Media, answer: Executed) -> Response {
 }
 
 /// An error without a path belongs to the request: nothing was executed.
+fn is_not_executed(answer: &Executed) -> bool {
+    answer.data == GraphValue::Null && answer.errors.iter().any(|error| error.path.is_empty())
+}
+
 fn status(media: Media, answer: &Executed) -> StatusCode {
-    let not_executed = answer.data == GraphValue::Null && answer.errors.iter().any(|error| error.path.is_empty());
-    if not_executed && media == Media::Graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK }
+    if is_not_executed(answer) && media == Media::Graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK }
 }
 
 fn code(error: &ServerError) -> Option<&str> {
@@ -89,7 +94,12 @@ fn code(error: &ServerError) -> Option<&str> {
 }
 
 fn written(media: Media, status: StatusCode, answer: Executed) -> Response {
-    let mut response = GraphQLResponse::from(answer).into_response();
+    // Where nothing was executed there is no `data`, not even `null` (the specification's "Response Format").
+    let mut response = if is_not_executed(&answer) {
+        Json(json!({ "errors": answer.errors })).into_response()
+    } else {
+        GraphQLResponse::from(answer).into_response()
+    };
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));

@@ -26,6 +26,7 @@ pub(crate) struct ActionQuery {
     /// The account.
     account_id: Option<String>,
     /// 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     #[serde(alias = "cursor")]

@@ -36,6 +36,7 @@ pub(crate) struct ArtifactQuery {
     #[serde(alias = "kind")]
     r#type: Option<String>,
     /// 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     #[serde(alias = "cursor")]
@@ -76,8 +77,8 @@ pub(super) async fn read(
     get, path = "/v1/artifacts/{id}/content", operation_id = "readArtifactContent", tag = "artifacts",
     params(("id" = String, Path, description = "The artifact."), ("Range" = Option<String>, Header, description = "One range of bytes.")),
     responses(
-        (status = 200, description = "All of it.", content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, description = "The range.", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, description = "All of it.", content_type = "*/*", body = inline(wire::Bytes)),
+        (status = 206, description = "The range.", content_type = "*/*", body = inline(wire::Bytes)),
         (status = 304, description = "The caller has it already."),
     )
 )]

@@ -31,6 +31,7 @@ pub(crate) struct EventQuery {
     /// `debug`, `info`, `warn` or `error`: at least this severe.
     min_severity: Option<String>,
     /// 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `cursor` of an event, or `next_cursor`: what comes behind it. From the oldest kept
     /// event when left out.

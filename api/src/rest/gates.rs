@@ -31,6 +31,7 @@ pub(crate) struct GateQuery {
     /// The client; of use to tokens of every client.
     client_id: Option<String>,
     /// 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     #[serde(alias = "cursor")]

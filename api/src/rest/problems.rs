@@ -25,7 +25,7 @@ pub(crate) struct ProblemPageList {
 #[utoipa::path(
     get, path = "/problems", operation_id = "listProblemPages", tag = "process",
     responses((status = 200, description = "A page for people, or this with `Accept: application/json`.",
-               body = wire::ProblemPageList))
+               content((wire::ProblemPageList = "application/json"), (String = "text/html"))))
 )]
 pub(super) async fn list(headers: HeaderMap) -> Response {
     if wants_json(&headers) {
@@ -50,7 +50,7 @@ pub(super) async fn list(headers: HeaderMap) -> Response {
     get, path = "/problems/{slug}", operation_id = "readProblemPage", tag = "process",
     params(("slug" = String, Path, description = "The last part of a problem's `type`, or its `code`.")),
     responses((status = 200, description = "A page for people, or this with `Accept: application/json`.",
-               body = wire::ProblemPage))
+               content((wire::ProblemPage = "application/json"), (String = "text/html"))))
 )]
 pub(super) async fn read(Path(slug): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let unknown = || Problem::new(Kind::NotFound, "no page explains that; /problems lists all");

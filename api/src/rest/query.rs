@@ -13,7 +13,7 @@ use fermata_engine::read::{Page, PageError, Paged};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Problem;
+use crate::error::{FieldError, Kind, Problem};
 
 /// A query string of known parameters.
 #[derive(Debug)]
@@ -24,14 +24,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         if !is_text(parts.uri.query().unwrap_or_default()) {
-            return Err(Problem::invalid("", "the query must be UTF-8 without NUL characters"));
+            return Err(misread("must be UTF-8 without NUL characters".to_owned()));
         }
         let Query(params) = Query::<T>::try_from_uri(&parts.uri).map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            Problem::invalid("", source.unwrap_or_else(|| error.to_string()))
+            misread(source.unwrap_or_else(|| error.to_string()))
         })?;
         Ok(Self(params))
     }
+}
+
+/// A query that cannot be read. The reason names the parameter before a colon, where it knows it.
+fn misread(reason: String) -> Problem {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if let Some((name, why)) = reason.split_once(": ").filter(|(name, _)| is_name(name)) {
+        return Problem::invalid(format!("/{name}"), why);
+    }
+    let detail = format!("the query: {reason}");
+    let error = FieldError { pointer: String::new(), message: reason };
+    Problem::new(Kind::Validation, detail).with_errors(vec![error])
 }
 
 /// Whether a query, with its escapes undone, is text that Postgres can take. The reading of it
@@ -149,6 +160,10 @@ mod tests {
         assert_eq!(limit("").await, Ok(None));
         for bad in ["limit=x", "limit=-1", "limit=5&limit=6", "color=red", "limit=5%00", "limit=%FF"] {
             assert!(limit(bad).await.is_err(), "{bad}");
+        }
+        for (bad, place) in [("limit=x", "/limit: "), ("color=red", "/color: "), ("limit=%FF", "the query: ")] {
+            let refused = limit(bad).await.unwrap_err();
+            assert!(refused.detail().starts_with(place), "{bad} is pointed at, not {:?}", refused.detail());
         }
     }
 

@@ -15,6 +15,7 @@ use crate::error::Problem;
 #[into_params(parameter_in = Query)]
 pub(crate) struct StepQuery {
     /// 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     #[serde(alias = "cursor")]

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use fermata_engine::read::Paged;
 use fermata_engine::{access, effect, read};
 use schemars::{JsonSchema, SchemaGenerator};
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -79,3 +80,17 @@ wire! {
     Workflow: workflows::WorkflowView,
     WorkflowList: workflows::WorkflowList,
 }
+
+/// Bytes of any media type. Generated clients take a list of bytes for a JSON list of numbers, and
+/// this for what it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes;
+
+impl PartialSchema for Bytes {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Bytes {}
