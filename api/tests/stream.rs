@@ -391,3 +391,28 @@ async fn no_random_frame_brings_the_server_down() {
     line.say(json!({"op": "ping"})).await;
     assert_eq!(line.frame().await, json!({"op": "pong"}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_address_asks_for_is_subscribed_without_a_frame() {
+    let house = House::new().await;
+    house.append("c", 1, 2).await;
+    house.append("c", 2, 1).await;
+    let (_, token) = house.token("c", &[Scope::EventsRead]).await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+
+    let mut line = house.open("?cursor=earliest&min_severity=warn", &headers).await.unwrap();
+    assert_eq!(line.frame().await["op"], "hello");
+    let subscribed = line.frame().await;
+    assert_eq!((&subscribed["op"], &subscribed["id"]), (&json!("subscribed"), &json!("default")));
+    let event = line.frame().await;
+    assert_eq!((&event["op"], &event["event"]["severity"]), (&json!("event"), &json!("warn")));
+    assert_eq!(line.frame().await["op"], "caught_up");
+
+    let mut forged = house.open("?cursor=forged", &headers).await.unwrap();
+    assert_eq!(forged.frame().await["op"], "hello");
+    assert_eq!(forged.frame().await["problem"]["code"], "cursor_invalid");
+    for unfit in ["?colour=red", "?command_id=nobody", "?min_severity=loud"] {
+        assert_eq!(house.open(unfit, &headers).await.err(), Some(400), "{unfit}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The root of all questions: one method per list or thing, each a translator.
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use fermata_engine::id::{ActionId, ArtifactId, GateId, IntentId, RunId};
 use fermata_engine::read::{AuditView, NodeKind};
 use uuid::Uuid;
@@ -15,6 +15,15 @@ use crate::page::{Connection, weigh};
 /// Everything that can be asked.
 #[derive(Debug)]
 pub struct Query;
+
+/// Places in the stream, as cursors.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct StreamReach {
+    /// Just before the oldest event that is kept.
+    oldest: String,
+    /// The newest event.
+    head: String,
+}
 
 #[Object]
 impl Query {
@@ -40,6 +49,14 @@ impl Query {
         #[graphql(desc = "The command.")] id: ID,
     ) -> Result<Option<Command>> {
         Command::by_id(context, Asked::of(context)?.id("/id", &id)?).await
+    }
+
+    /// How far back and ahead the stream reaches. A subscription that begins behind `head` misses
+    /// nothing of what follows, even when it is cut before its first event.
+    async fn stream(&self, context: &Context<'_>) -> Result<StreamReach> {
+        let asked = Asked::of(context)?;
+        let (oldest, head) = asked.engine.stream_bounds(&asked.by).await.map_err(|error| asked.refuse(error))?;
+        Ok(StreamReach { oldest: oldest.to_string(), head: head.to_string() })
     }
 
     /// Commands, newest first.

@@ -21,10 +21,16 @@ impl Subscription {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Which of them.")] filter: Option<EventFilter>,
-        #[graphql(desc = "A cursor of the stream; from now on when left out.")] after: Option<String>,
+        #[graphql(desc = "A cursor of the stream, `earliest` or `latest`; from now on when left out.")] after: Option<
+            String,
+        >,
     ) -> Result<impl Stream<Item = Result<Event>>> {
         let asked = Asked::of(context)?.clone();
-        let from = cursor(&asked, after.as_deref())?.map_or(Start::Latest, Start::After);
+        let from = match after.as_deref() {
+            Some("earliest") => Start::Earliest,
+            Some("latest") => Start::Latest,
+            other => cursor(&asked, other)?.map_or(Start::Latest, Start::After),
+        };
         let filter = filter.unwrap_or_default().read(&asked)?;
         let follower = asked.engine.follow(&asked.by, filter, from).await.map_err(|end| asked.refuse(end))?;
         Ok(unfold(Some((follower, asked)), async |following| {

@@ -18,7 +18,7 @@ mod kill_switches;
 pub(crate) mod layer;
 mod probes;
 mod problems;
-mod query;
+pub(crate) mod query;
 mod range;
 pub(crate) mod rate_limit;
 pub(crate) mod room;

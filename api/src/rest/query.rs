@@ -17,7 +17,7 @@ use crate::error::{FieldError, Kind, Problem};
 
 /// A query string of known parameters.
 #[derive(Debug)]
-pub(super) struct Params<T>(pub(super) T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;

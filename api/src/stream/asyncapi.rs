@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::frame::{ClientFrame, Close, ServerFrame};
+use super::frame::{ClientFrame, Close, ServerFrame, StreamQuery};
 use super::{MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS, PROTOCOL, STREAM_BUFFER};
 
 /// The document, whole.
@@ -39,9 +39,7 @@ pub fn document() -> Value {
                 "address": "/v1/stream",
                 "title": "Events, from any cursor into the present",
                 "messages": all,
-                "bindings": { "ws": { "method": "GET", "query": { "type": "object", "properties": {
-                    "ticket": { "type": "string", "description": "A one-time ticket of POST /v1/ws-tickets." },
-                } } } },
+                "bindings": { "ws": { "method": "GET", "query": query(&mut schemas) } },
             },
         },
         "operations": {
@@ -68,7 +66,8 @@ fn description() -> String {
     format!(
         "WebSocket subprotocol `{PROTOCOL}`; one JSON object a text frame, at most {MAX_FRAME_BYTES} bytes from the \
          client. Say who you are by `Authorization: Bearer`, by a subprotocol `bearer.<token>`, by `?ticket=` \
-         (`POST /v1/ws-tickets`, good once for 30 s), or by an `auth` frame within 5 s. The token needs the scope \
+         (`POST /v1/ws-tickets`, good once for 30 s), or by an `auth` frame within 5 s. A cursor or a filter in the \
+         address is a subscription named `default`, which stands as soon as the connection does. The token needs the scope \
          `events:read`.\n\nAfter `hello`, `subscribe` (at most {MAX_SUBSCRIPTIONS} at once): `subscribed`, the events \
          behind the cursor, `caught_up`, then events as they happen. Delivery is at least once over reconnects: keep \
          the cursor of the last event that was dealt with, and subscribe with it; an event's `id` is unique. At most \
@@ -76,6 +75,18 @@ fn description() -> String {
         codes.join("\n"),
         "see /v1/schemas/event",
     )
+}
+
+/// What may stand in the address.
+fn query(schemas: &mut Map<String, Value>) -> Value {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+    let mut generator = settings.into_generator();
+    let mut schema = generator.root_schema_for::<StreamQuery>();
+    schema.remove("$schema");
+    schema.remove("title");
+    schemas.extend(generator.take_definitions(true));
+    schema.to_value()
 }
 
 /// The variants of a frame as messages, their names, and the schemas that they refer to.

@@ -1,17 +1,19 @@
 //! Who may open a stream: origin, credentials, room.
 
+use axum::extract::State;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use axum::response::{IntoResponse, Response};
 use fermata_engine::access::{Principal, Scope};
 
+use super::frame::StreamQuery;
 use super::session::Session;
 use super::{MAX_FRAME_BYTES, PROTOCOL};
 use crate::app::AppState;
 use crate::auth;
 use crate::error::{Kind, Problem};
+use crate::rest::query::Params;
 
 /// What precedes a token among the offered subprotocols.
 const BEARER: &str = "bearer.";
@@ -20,7 +22,7 @@ const BEARER: &str = "bearer.";
 pub(crate) async fn open(
     State(app): State<AppState>,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: Result<Params<StreamQuery>, Problem>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|refused| {
@@ -28,7 +30,9 @@ pub(crate) async fn open(
         Problem::new(Kind::Validation, detail).with_code("not_a_websocket")
     })?;
     known_origin(&app, &headers)?;
-    let caller = caller(&app, &headers, query.as_deref()).await?;
+    let Params(query) = query?;
+    let caller = caller(&app, &headers, query.ticket.as_deref()).await?;
+    let wanted = query.wanted();
     if let Some(by) = &caller {
         by.require(Scope::EventsRead)?;
     }
@@ -37,7 +41,9 @@ pub(crate) async fn open(
         Problem::new(Kind::NotReady, detail).with_code("too_many_streams").retry_after(1)
     })?;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
-    Ok(upgrade.on_upgrade(async move |socket| Session::new(app, place).run(socket, caller).await).into_response())
+    Ok(upgrade
+        .on_upgrade(async move |socket| Session::new(app, place).run(socket, caller, wanted).await)
+        .into_response())
 }
 
 /// A page of somebody else's site must not open a stream with what the browser sends along.
@@ -58,9 +64,8 @@ pub(crate) fn known_origin(app: &AppState, headers: &HeaderMap) -> Result<(), Pr
 pub(crate) async fn caller(
     app: &AppState,
     headers: &HeaderMap,
-    query: Option<&str>,
+    ticket: Option<&str>,
 ) -> Result<Option<Principal>, Problem> {
-    let ticket = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("ticket="));
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered = offered.flat_map(|value| value.split(',')).find_map(|word| word.trim().strip_prefix(BEARER));
     match (auth::token(headers)?, offered, ticket) {

@@ -17,6 +17,61 @@ const UNNAMED: &str = "default";
 /// The longest name of a subscription, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = 128;
 
+/// What a client wants to follow: said in a frame, or in the address.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The subscription's name.
+    pub(super) id: String,
+    /// Which events.
+    pub(super) filter: StreamFilter,
+    /// From where on.
+    pub(super) cursor: Option<String>,
+}
+
+/// What may stand in the address (G-085). Anything but the ticket is a subscription named `default`,
+/// which stands as soon as the connection does.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StreamQuery {
+    /// A one-time ticket of POST /v1/ws-tickets.
+    pub(super) ticket: Option<String>,
+    /// `latest`, `earliest`, or the cursor of the last event that was seen.
+    cursor: Option<String>,
+    /// About this command.
+    command_id: Option<RunId>,
+    /// About commands of this session.
+    session_id: Option<String>,
+    /// About commands for this account.
+    account_id: Option<String>,
+    /// Of this client; of use to tokens of every client.
+    client_id: Option<String>,
+    /// Of any of these types, with commas between.
+    types: Option<String>,
+    /// At least this severe.
+    #[serde(alias = "severity")]
+    min_severity: Option<Severity>,
+}
+
+impl StreamQuery {
+    /// The subscription that it asks for, if it asks for one.
+    pub(super) fn wanted(self) -> Option<Wanted> {
+        let asks = self.cursor.is_some()
+            || self.command_id.is_some()
+            || [&self.session_id, &self.account_id, &self.client_id, &self.types].iter().any(|it| it.is_some())
+            || self.min_severity.is_some();
+        let types = self.types.iter().flat_map(|types| types.split(',')).map(str::trim);
+        let filter = StreamFilter {
+            types: types.filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
+            session_id: self.session_id,
+            account_id: self.account_id,
+            command_id: self.command_id,
+            client_id: self.client_id,
+            min_severity: self.min_severity,
+        };
+        asks.then(|| Wanted { id: unnamed(), filter, cursor: self.cursor })
+    }
+}
+
 /// What a client may say.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::frame::{ClientFrame, Close, MAX_NAME_BYTES, ServerFrame};
+use super::frame::{ClientFrame, Close, MAX_NAME_BYTES, ServerFrame, Wanted};
 use super::subscription::{Subscription, Told, What, carry, start};
 use super::{AUTH_LIMIT, MAX_SUBSCRIPTIONS, PROTOCOL, SEND_LIMIT, SILENT_HEARTBEATS, STREAM_BUFFER};
 use crate::app::AppState;
@@ -61,12 +61,14 @@ impl Session {
     }
 
     /// Serves the connection to its end.
-    pub(super) async fn run(mut self, socket: WebSocket, caller: Option<Principal>) {
+    ///
+    /// `wanted` is what the address asked for: it stands as soon as the connection does.
+    pub(super) async fn run(mut self, socket: WebSocket, caller: Option<Principal>, wanted: Option<Wanted>) {
         metrics::gauge!("stream_connections").increment(1.0);
         let (sink, source) = socket.split();
         let mut socket = Socket { sink, source };
         let close = match self.greet(&mut socket, caller).await {
-            Ok(by) => self.serve(&mut socket, &by).await,
+            Ok(by) => self.serve(&mut socket, &by, wanted).await,
             Err(close) => close,
         };
         if let Some(close) = close {
@@ -115,8 +117,13 @@ impl Session {
         Ok(by)
     }
 
-    async fn serve(&mut self, socket: &mut Socket, by: &Principal) -> Option<Close> {
+    async fn serve(&mut self, socket: &mut Socket, by: &Principal, wanted: Option<Wanted>) -> Option<Close> {
         let (tell, mut told) = mpsc::channel(STREAM_BUFFER);
+        if let Some(refused) = wanted.and_then(|wanted| self.subscribe(wanted, by, &tell))
+            && let Err(close) = socket.say(&refused).await
+        {
+            return close;
+        }
         let (clock, heartbeat) = (self.app.engine.clock().clone(), self.app.streams.heartbeat);
         let stopping = self.app.streams.stopping.clone();
         let (mut heard, mut beat) = (clock.monotonic(), clock.monotonic());
@@ -212,14 +219,19 @@ impl Session {
                 None => self.error(Some(&id), &Problem::not_found("subscription of that id")),
             })),
             ClientFrame::Subscribe { id, filter, cursor } => {
-                let begun = self.admit(&id).and_then(|()| start(cursor.as_deref()).map_err(Problem::from));
-                match begun {
-                    Err(problem) => Ok(Some(self.error(Some(&id), &problem))),
-                    Ok(start) => {
-                        self.begin(id, (filter.into(), start), by, tell);
-                        Ok(None)
-                    }
-                }
+                Ok(self.subscribe(Wanted { id, filter, cursor }, by, tell))
+            }
+        }
+    }
+
+    /// Begins a subscription; says so itself, or why there is none.
+    fn subscribe(&mut self, wanted: Wanted, by: &Principal, tell: &Sender<Told>) -> Option<ServerFrame> {
+        let Wanted { id, filter, cursor } = wanted;
+        match self.admit(&id).and_then(|()| start(cursor.as_deref()).map_err(Problem::from)) {
+            Err(problem) => Some(self.error(Some(&id), &problem)),
+            Ok(start) => {
+                self.begin(id, (filter.into(), start), by, tell);
+                None
             }
         }
     }

@@ -114,6 +114,19 @@ async fn events_come_as_they_happen_and_are_resumed_without_loss_or_repetition()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_begins_at_the_head_that_was_asked_for_or_at_the_very_first_event() {
+    let graph = Graph::new().await;
+    let first = graph.tour("a").await;
+    let head = graph.data("{ stream { oldest head } }", json!({})).await["stream"]["head"].clone();
+    let second = graph.tour("b").await;
+    for (after, wanted) in [(head, second), (json!("earliest"), first)] {
+        let mut socket = Socket::known(&graph, &graph.token).await;
+        socket.subscribe("s", EVENTS, json!({"after": after})).await;
+        assert_eq!(socket.event("s").await["subject"], json!(wanted), "after {after}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_narrows_and_another_clients_events_never_come() {
     let graph = Graph::new().await;
     let stranger = graph.token("other", &[Scope::Admin]).await;

@@ -25,7 +25,7 @@ impl Links {
     pub fn of(command: RunId) -> Self {
         Self {
             own: format!("/v1/commands/{command}"),
-            stream: format!("/v1/stream?command_id={command}"),
+            stream: format!("/v1/stream?command_id={command}&cursor=earliest"),
             cancel: format!("/v1/commands/{command}/cancel"),
         }
     }

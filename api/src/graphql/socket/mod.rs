@@ -10,10 +10,11 @@ mod protocol;
 use axum::Router;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
+use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Surface;
@@ -21,6 +22,7 @@ use super::refusal::Words;
 use crate::app::AppState;
 use crate::error::{Kind, Problem};
 use crate::rest::RequestContext;
+use crate::rest::query::Params;
 use crate::stream;
 use connection::Connection;
 use protocol::{Closing, SUBPROTOCOL};
@@ -33,13 +35,21 @@ pub(super) fn route(surface: Surface) -> Router<AppState> {
     Router::new().route(PATH, get(connect)).layer(Extension(surface))
 }
 
+/// What may stand in the address.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ticket {
+    /// A one-time ticket of POST /v1/ws-tickets.
+    ticket: Option<String>,
+}
+
 #[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn connect(
     State(app): State<AppState>,
     Extension(surface): Extension<Surface>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: Result<Params<Ticket>, Problem>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|refused| {
@@ -47,7 +57,8 @@ async fn connect(
         Problem::new(Kind::Validation, detail).with_code("not_a_websocket")
     })?;
     stream::known_origin(&app, &headers)?;
-    let by = stream::caller(&app, &headers, query.as_deref()).await?;
+    let Params(Ticket { ticket }) = query?;
+    let by = stream::caller(&app, &headers, ticket.as_deref()).await?;
     let place = app.streams.places.clone().try_acquire_owned().map_err(|_| {
         let detail = "this node holds as many streams as it may (MAX_STREAMS); try again, or another node";
         Problem::new(Kind::NotReady, detail).with_code("too_many_streams").retry_after(1)
