@@ -12,6 +12,7 @@ use crate::id::uuid_at;
 use crate::node::{self, Host, Node, NodeOptions, Wakes};
 use crate::store::writer::{Commit, Committed, Writer};
 use crate::store::{Store, StoreError};
+use crate::trace::Traces;
 use crate::workflow::Registry;
 
 /// How an engine is opened.
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub registry: Registry,
     /// Time.
     pub clock: Clock,
+    /// Who is told of spans; nobody by default.
+    pub traces: Traces,
 }
 
 impl EngineOptions {
@@ -47,6 +50,7 @@ impl EngineOptions {
             artifacts,
             registry,
             clock: Clock::system(),
+            traces: Traces::default(),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Engine {
             artifacts: options.artifacts,
             wakes,
             call_skew: options.call_skew,
+            traces: options.traces,
             running: Mutex::default(),
         };
         let inner = Inner {
