@@ -172,7 +172,12 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    const PLACES: [&str; 4] = ["", "", "", ""];
+    const PLACES: [&str; 4] = [
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-80000000000000aa-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-8b9fe0681abbc65e-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-33cf3f1cc2739fc4-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-cf3a29e6339e1dac-01",
+    ];
     const HEADER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
