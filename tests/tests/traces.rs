@@ -71,6 +71,8 @@ async fn a_command_is_one_trace_from_its_caller_across_crash_and_resume() {
     let command = accepted["command_id"].as_str().unwrap().to_owned();
 
     eventually("the call is under way", || async { platform.asked("publish").first().map(drop) }).await;
+    // What was told before the crash has to hang on what is told after it.
+    eventually("the first step is told", || async { collector.named("engine.step.attempt").first().map(drop) }).await;
     let first = dev.get(&format!("/v1/commands/{command}")).await["node"].as_str().unwrap().to_owned();
     Dev::signal(dev.holder(&command).await, "KILL");
     dev.reaches(&command, &["WAITING"]).await;
