@@ -13,6 +13,7 @@ use crate::node::{self, Host, Node, NodeOptions, Wakes};
 use crate::store::stream::{Hint, News};
 use crate::store::writer::{Commit, Committed, Writer};
 use crate::store::{Store, StoreError};
+use crate::trace::Traces;
 use crate::workflow::Registry;
 
 /// How an engine is opened.
@@ -34,6 +35,8 @@ pub struct EngineOptions {
     pub registry: Registry,
     /// Time.
     pub clock: Clock,
+    /// Who is told of spans; nobody by default.
+    pub traces: Traces,
 }
 
 impl EngineOptions {
@@ -48,6 +51,7 @@ impl EngineOptions {
             artifacts,
             registry,
             clock: Clock::system(),
+            traces: Traces::default(),
         }
     }
 }
@@ -105,6 +109,7 @@ impl Engine {
             artifacts: options.artifacts,
             wakes,
             call_skew: options.call_skew,
+            traces: options.traces,
             running: Mutex::default(),
         };
         let inner = Inner {

@@ -20,6 +20,7 @@ pub mod run;
 pub mod step;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod wait;
 pub mod workflow;
 

@@ -14,6 +14,7 @@ use fermata_engine::access::{Denied, Principal};
 use fermata_engine::event::FollowEnd;
 use fermata_engine::read::{Page, PageError, ReadError};
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
+use fermata_engine::trace::TraceContext;
 use serde_json::{Map, Value};
 
 use crate::limit::Limit;
@@ -72,8 +73,8 @@ pub struct Asked {
     pub by: Principal,
     /// The way in must not change anything (GET).
     pub queries_only: bool,
-    /// The W3C trace id of the request.
-    pub trace_id: Option<String>,
+    /// Where the request stands in its caller's trace.
+    pub caller: Option<TraceContext>,
     /// Finds the words.
     pub explain: Explain,
 }

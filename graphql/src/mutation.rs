@@ -244,7 +244,7 @@ impl SubmitCommandInput {
             not_before: self.not_before,
             deadline: self.deadline,
             policy: policy(self.policy, self.approval),
-            trace_id: asked.trace_id.clone(),
+            caller: asked.caller,
         })
     }
 }

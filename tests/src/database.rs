@@ -82,9 +82,14 @@ impl TestDb {
     /// # Panics
     /// When it cannot be opened.
     pub async fn engine(&self, registry: Registry) -> Engine {
+        Engine::open(self.options(registry)).await.expect("an engine opens on a fresh database")
+    }
+
+    /// How an engine on this database is opened.
+    pub fn options(&self, registry: Registry) -> EngineOptions {
         let mut options = EngineOptions::new(&self.url, Artifacts::new(&self.folder), registry);
         options.call_skew = Duration::from_millis(200);
-        Engine::open(options).await.expect("an engine opens on a fresh database")
+        options
     }
 
     /// An engine that carries runs, with a lease of `lease`.

@@ -115,8 +115,20 @@ impl Dev {
     /// # Panics
     /// When it does not answer.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_with(path, body, &[]).await
+    }
+
+    /// The same with headers.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
         let url = format!("{}{path}", self.ready.control);
-        let answer = self.http.post(url).bearer_auth(&self.token).json(body).send().await.expect("the API answers");
+        let mut request = self.http.post(url).bearer_auth(&self.token).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("the API answers");
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 

@@ -13,4 +13,5 @@ mod order;
 mod runs;
 mod secrets;
 mod stream;
+mod traces;
 mod unrecorded;

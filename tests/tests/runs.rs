@@ -141,10 +141,10 @@ impl Workflow for Programs {
                     .retry(policy)
                     .run(|attempt| async move {
                         self.bodies.fetch_add(1, Ordering::SeqCst);
-                        if u64::from(attempt) < input.n {
+                        if u64::from(attempt.number) < input.n {
                             Err(StepError::retry("flaky", "not yet"))
                         } else {
-                            Ok(attempt)
+                            Ok(attempt.number)
                         }
                     })
                     .await?;

@@ -11,7 +11,7 @@ use fermata_engine::access::Principal;
 use fermata_engine::id::RunId;
 use fermata_engine::read::Page;
 use fermata_engine::run::NewSignal;
-use fermata_engine::workflow::{Context, Failure, Registry, RetryPolicy, StepError, Unrecorded, Workflow};
+use fermata_engine::workflow::{Attempt, Context, Failure, Registry, RetryPolicy, StepError, Unrecorded, Workflow};
 use fermata_tests::{TestDb, contents};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -64,9 +64,9 @@ struct Programs(Arc<Platform>);
 impl Programs {
     async fn log_in(&self, context: &Context) -> Result<Unrecorded<String>, Failure> {
         let platform = Arc::clone(&self.0);
-        let body = move |attempt| {
+        let body = move |attempt: Attempt| {
             let platform = Arc::clone(&platform);
-            async move { platform.log_in(attempt) }
+            async move { platform.log_in(attempt.number) }
         };
         context.step("login").retry(soon()).unrecorded(&json!({"unrecorded": ["token"]}), body).await
     }

@@ -46,6 +46,10 @@ pub enum Kind {
     Origins,
     /// A comma-separated list of [`Site`](super::Site)s, each name at most once.
     Sites,
+    /// A comma-separated list of `name=value`, the values percent-encoded where they must be.
+    Headers,
+    /// Any words.
+    Text,
 }
 
 /// One configuration key.
@@ -377,6 +381,25 @@ pub static GROUPS: &[Group] = &[
             Key::new("FERMATA_LOG", Kind::LogFilter, "Which log lines are written.")
                 .aliases(&["RUST_LOG"])
                 .default("info"),
+        ],
+    },
+    Group {
+        title: "Traces",
+        keys: &[
+            Key::new(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                HTTP,
+                "Where spans are sent (OTLP over HTTP, protobuf; /v1/traces is appended); none are made when not set.",
+            )
+            .example("http://127.0.0.1:4318"),
+            Key::new(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                Kind::Headers,
+                "Headers of what is sent there, such as the key of a service.",
+            )
+            .example("api-key=0000")
+            .secret(),
+            Key::new("OTEL_SERVICE_NAME", Kind::Text, "The name under which the spans are shown.").default("fermata"),
         ],
     },
 ];

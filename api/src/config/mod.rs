@@ -140,6 +140,12 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `FERMATA_LOG`.
     pub log_filter: String,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub otlp_endpoint: Option<Url>,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`.
+    pub otlp_headers: Option<Secret>,
+    /// `OTEL_SERVICE_NAME`.
+    pub service_name: String,
     /// What was found out while loading; `ok`, but it may name unknown keys.
     pub report: ConfigReport,
     environment: BTreeMap<&'static str, Secret>,
@@ -194,6 +200,9 @@ impl Config {
             max_sessions: values.get("MAX_SESSIONS")?,
             log_format: values.get("LOG_FORMAT")?,
             log_filter: values.get("FERMATA_LOG")?,
+            otlp_endpoint: values.optional("OTEL_EXPORTER_OTLP_ENDPOINT")?,
+            otlp_headers: values.optional("OTEL_EXPORTER_OTLP_HEADERS")?,
+            service_name: values.get("OTEL_SERVICE_NAME")?,
             report,
             environment: values.environment.clone(),
         })

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{GROUPS, Key, Kind, keys};
 use super::site::{is_address, is_name};
-use super::value::{is_log_filter, is_url};
+use super::value::{is_headers, is_log_filter, is_url};
 use super::{HostPattern, Role};
 
 /// The configuration as a JSON Schema 2020-12 of an object with one property per key.
@@ -46,6 +46,7 @@ pub fn validator() -> Result<jsonschema::Validator, jsonschema::ValidationError<
         .with_format("uri", is_url)
         .with_format("socket-address", |text: &str| text.parse::<SocketAddr>().is_ok())
         .with_format("log-filter", is_log_filter)
+        .with_format("headers", is_headers)
         .with_format("site-name", is_name)
         .with_format("site-address", is_address)
         .with_format("host-pattern", |text: &str| text.parse::<HostPattern>().is_ok())
@@ -94,8 +95,9 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::SocketAddress => json!({
             "type": "string", "format": "socket-address", "pattern": r"^(\[[^\]]+\]|[0-9.]+):[0-9]{1,5}$"
         }),
-        Kind::Path => json!({ "type": "string", "minLength": 1 }),
+        Kind::Path | Kind::Text => json!({ "type": "string", "minLength": 1 }),
         Kind::LogFilter => json!({ "type": "string", "format": "log-filter", "minLength": 1 }),
+        Kind::Headers => json!({ "type": "string", "format": "headers", "pattern": "=" }),
         Kind::HostPatterns => json!({
             "type": "array", "items": { "type": "string", "format": "host-pattern" }, "minItems": 1
         }),
@@ -146,6 +148,8 @@ fn facts(key: &Key) -> Vec<String> {
         Kind::HostPatterns => "A list with commas between.".to_owned(),
         Kind::Origins => "A list of origins with commas between, such as https://board.example.com.".to_owned(),
         Kind::Sites => "A list of NAME=URL with commas between; http or https.".to_owned(),
+        Kind::Headers => "A list of name=value with commas between, percent-encoded where it must be.".to_owned(),
+        Kind::Text => "Any words.".to_owned(),
     }];
     if let (None, Some(example)) = (key.default, key.example) {
         facts.push(format!("For example: {example}"));

@@ -227,6 +227,7 @@ const ORIGINS: &str = "https://a.b | http://127.0.0.1:5173,https://b | https://a
 const SITES: &str = "a=http://b | a=http://b,c_1=https://d:1/x | a = http://b , | a | =http://b | A=http://b | a-b=http://c \
     | 1a=http://b | a=ftp://b | a=http:// | a=http://u:p@b | a=http://u@b | a=http://b?c | a=http://b#c | a=HTTP://b \
     | a=http://b,a=http://c | a=http://b,a=http://b | a=http://b,c | , | a=http://h/{x} | a=http://b=c";
+const HEADERS: &str = "a=b | a=b,c=d%20e | a = b , | a | =b | a=b,c | a b=c | a=%0a | a=%ff | a=b=c | , | é=b";
 const FILTERS: &str = "info | a=debug,b | a=b=c | a[b | nonsense | a=loud | warn,sqlx=off";
 const NUMBERS: &str = "x | 1.5 | 1e3 | -1 | +7 | 0x10 | 1 0 | 99999999999999999999";
 
@@ -237,7 +238,8 @@ fn samples(key: &Key) -> Vec<String> {
         Kind::Choice(_) => "json | pretty | JSON | x",
         Kind::Choices(_) => LISTS,
         Kind::SocketAddress => SOCKETS,
-        Kind::Path => "a | /a b | ./é",
+        Kind::Path | Kind::Text => "a | /a b | ./é",
+        Kind::Headers => HEADERS,
         Kind::LogFilter => FILTERS,
         Kind::HostPatterns => HOSTS,
         Kind::Origins => ORIGINS,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{Key, Kind};
 use super::{HostPattern, Role, Secret, Site};
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, otlp_headers};
 
 /// A value that has the form its kind asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Key {
                     format!("write it like {}", self.default.unwrap_or("127.0.0.1:7070")),
                 )
             }),
-            Kind::Path => Ok(Setting::Text(raw.to_owned())),
+            Kind::Path | Kind::Text => Ok(Setting::Text(raw.to_owned())),
             Kind::LogFilter if is_log_filter(raw) => Ok(Setting::Text(raw.to_owned())),
             Kind::LogFilter => Err(Fault::new(
                 "is not a log filter",
@@ -70,6 +70,11 @@ impl Key {
             Kind::HostPatterns => parse_hosts(raw).map(Setting::Words),
             Kind::Origins => parse_origins(raw).map(Setting::Words),
             Kind::Sites => parse_sites(raw).map(Setting::Words),
+            Kind::Headers if is_headers(raw) => Ok(Setting::Text(raw.to_owned())),
+            Kind::Headers => Err(Fault::new(
+                "is not a list of headers",
+                "list name=value with commas between; write other characters of a value as %XX",
+            )),
         }
     }
 
@@ -92,7 +97,13 @@ impl Key {
             Kind::Bool => parse_bool(raw).map_or_else(|| Value::from(raw), Value::from),
             Kind::Choices(_) | Kind::HostPatterns | Kind::Origins => words(raw).map(Value::from).collect(),
             Kind::Sites => sites_json(raw).unwrap_or_else(|| Value::from(raw)),
-            Kind::Url { .. } | Kind::Choice(_) | Kind::SocketAddress | Kind::Path | Kind::LogFilter => Value::from(raw),
+            Kind::Url { .. }
+            | Kind::Choice(_)
+            | Kind::SocketAddress
+            | Kind::Path
+            | Kind::LogFilter
+            | Kind::Headers
+            | Kind::Text => Value::from(raw),
         }
     }
 }
@@ -106,6 +117,11 @@ pub(super) fn is_url(text: &str) -> bool {
 /// Whether a text is a log filter.
 pub(super) fn is_log_filter(text: &str) -> bool {
     tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
+}
+
+/// Whether a text is a list of headers.
+pub(super) fn is_headers(text: &str) -> bool {
+    otlp_headers(text).is_some_and(|headers| !headers.is_empty())
 }
 
 /// The members of a comma-separated list.
@@ -229,7 +245,7 @@ from_setting! {
     LogFormat: Setting::Text(text) => text.parse().ok(),
     SocketAddr: Setting::Address(address) => Some(*address),
     Url: Setting::Url(url, _) => Some(url.clone()),
-    Secret: Setting::Url(_, text) => Some(Self::new(text)),
+    Secret: Setting::Url(_, text) | Setting::Text(text) => Some(Self::new(text)),
     Vec<String>: Setting::Words(words) => Some(words.clone()),
     Vec<Role>: Setting::Words(words) => words.iter().map(|word| Role::named(word)).collect(),
     Vec<Site>: Setting::Words(words) => words.iter().map(|word| word.parse().ok()).collect(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fermata_engine::artifact::Artifacts;
 use fermata_engine::clock::Clock;
+use fermata_engine::trace::Traces;
 use fermata_engine::{Engine, EngineOptions, NodeOptions};
 use fermata_workflows::browser::{BrowserLane, BrowserOptions};
 use fermata_workflows::{Catalog, Installation, registry};
@@ -24,7 +25,9 @@ use crate::graphql::GraphqlOptions;
 use crate::rest::RateLimit;
 use crate::stream::Streams;
 use crate::supervisor::{Supervisor, SupervisorOptions};
-use crate::telemetry::{LogOrigin, PrometheusHandle, Scrape, init_logs, install_metrics};
+use crate::telemetry::{
+    Exporter, LogOrigin, PrometheusHandle, Scrape, TraceOptions, init_logs, install_metrics, otlp_headers,
+};
 
 /// Where folders of root lie that browsers can reach (see `postgres/folder.rs`).
 const ROOT_FOLDERS: &str = "/var/lib/fermata";
@@ -52,6 +55,7 @@ pub struct ServeOptions {
 struct Running {
     engine: Engine,
     supervisor: Option<Supervisor>,
+    exporter: Option<Exporter>,
     work_dir: PathBuf,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
@@ -106,7 +110,8 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         None
     };
     let endpoint = configured.or_else(|| supervisor.as_ref().map(Supervisor::endpoint));
-    let (engine, catalog) = open(config, options, &clock, endpoint).await?;
+    let (exporter, traces) = traces(config, &clock)?.unzip();
+    let (engine, catalog) = open(config, options, &clock, (endpoint, traces.unwrap_or_default())).await?;
     if has(Role::Worker) {
         let role = role_names(config);
         engine.work(NodeOptions { slots: config.worker_slots, lease: config.lease, role }).await?;
@@ -142,7 +147,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         let (routes, _) = crate::rest::probes().split_for_parts();
         bound.serve(routes.with_state(state), &stopping, &mut tasks);
     }
-    Ok(Running { engine, supervisor, work_dir, stopping, tasks, ready })
+    Ok(Running { engine, supervisor, exporter, work_dir, stopping, tasks, ready })
 }
 
 async fn bind(wanted: bool, address: SocketAddr, key: &str) -> Result<Option<Bound>, Trouble> {
@@ -172,11 +177,21 @@ fn browser_dir(data_dir: &Path) -> PathBuf {
     Path::new(ROOT_FOLDERS).join(format!("browser-{}", &hash[..16]))
 }
 
+/// The sending of spans, when there is somebody to send them to.
+fn traces(config: &Config, clock: &Clock) -> Result<Option<(Exporter, Traces)>, Trouble> {
+    let Some(endpoint) = config.otlp_endpoint.clone() else { return Ok(None) };
+    // The text was read when the configuration was checked.
+    let headers = config.otlp_headers.as_ref().and_then(|headers| otlp_headers(headers.expose())).unwrap_or_default();
+    let options = TraceOptions { endpoint, headers, service: config.service_name.clone(), role: role_names(config) };
+    let started = Exporter::start(options, clock);
+    started.map(Some).map_err(|error| Trouble::failed("spans cannot be sent").why(error.to_string()))
+}
+
 async fn open(
     config: &Config,
     options: &ServeOptions,
     clock: &Clock,
-    endpoint: Option<String>,
+    (endpoint, traces): (Option<String>, Traces),
 ) -> Result<(Engine, Catalog), Trouble> {
     let unfit = |error: &dyn std::error::Error| Trouble::failed("the workflows do not fit").why(error.to_string());
     let mut installation = Installation::with_packs(clock.clone()).map_err(|error| unfit(&error))?;
@@ -197,6 +212,7 @@ async fn open(
     wanted.allow_unsafe_durability = config.allow_unsafe_durability;
     wanted.call_skew = config.call_skew;
     wanted.clock = clock.clone();
+    wanted.traces = traces;
     Ok((Engine::open(wanted).await?, catalog))
 }
 
@@ -226,13 +242,16 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
 
 /// Takes no more requests, hands the runs back, and only then ends the browsers that they use.
 async fn drain(running: Running, patience: Duration) {
-    let Running { engine, supervisor, work_dir, stopping, mut tasks, .. } = running;
+    let Running { engine, supervisor, exporter, work_dir, stopping, mut tasks, .. } = running;
     stopping.cancel();
     let answered = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(patience.min(ANSWERS_LIMIT), answered).await.is_err() {
         tasks.shutdown().await;
     }
     engine.close(patience).await;
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
     if let Some(supervisor) = supervisor {
         supervisor.stop().await;
         if work_dir.starts_with(ROOT_FOLDERS) {

@@ -241,7 +241,7 @@ fn submission(
         not_before: request.not_before,
         deadline: request.deadline,
         policy: policy(request.policy, request.approval),
-        trace_id: context.trace.map(|trace| trace.trace_id()),
+        caller: context.trace,
     })
 }
 

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fermata_engine::id::uuid_at;
+use fermata_engine::trace::TraceContext;
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
@@ -18,7 +19,6 @@ use super::doubt;
 use crate::app::AppState;
 use crate::auth::Actor;
 use crate::error::{Kind, Problem};
-use crate::telemetry::TraceContext;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;

@@ -52,6 +52,12 @@ pub const MEASURES: &[Measure] = &[
     Measure::gauge("stream_connections", &[], "WebSockets of the stream that are open in this process."),
     Measure::counter("stream_closed_total", &["code"], "WebSockets that this process closed, by the closing code."),
     Measure::counter("stream_acks_total", &[], "Positions that stream clients acknowledged."),
+    Measure::counter("trace_spans_exported_total", &[], "Spans that the collector took."),
+    Measure::counter(
+        "trace_spans_dropped_total",
+        &[],
+        "Spans that were lost: too many waited, or the collector did not take them.",
+    ),
 ];
 
 /// Installs the process-wide recorder of the `metrics` facade. All histograms are true ones.

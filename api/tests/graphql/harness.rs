@@ -8,7 +8,7 @@ use fermata_api::graphql::{GraphqlOptions, mounts};
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::wait::{GateKind, GateRequest};
-use fermata_engine::workflow::{Context, Failure, Registry, RetryPolicy, StepError, Workflow};
+use fermata_engine::workflow::{Attempt, Context, Failure, Registry, RetryPolicy, StepError, Workflow};
 use fermata_tests::{Ledger, Post, Promises, TestDb, eventually};
 use reqwest::{Client, Response, StatusCode};
 use schemars::JsonSchema;
@@ -37,8 +37,9 @@ impl Workflow for Tour {
 
     async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
         let once = RetryPolicy { max_attempts: 2, initial_ms: 1, factor: 1.0, longest_ms: 1 };
-        let flaky =
-            |attempt| async move { if attempt == 1 { Err(StepError::retry("flaky", "not yet")) } else { Ok(attempt) } };
+        let flaky = |attempt: Attempt| async move {
+            if attempt.number == 1 { Err(StepError::retry("flaky", "not yet")) } else { Ok(attempt.number) }
+        };
         context.step("flaky").retry(once).run(flaky).await?;
         context.artifact("report", "text/plain", input.key.clone().into_bytes()).await?;
         let post = Post { ledger: self.0.clone(), key: input.key, promises: Promises::default() };

@@ -23,7 +23,7 @@ use self::front::Front;
 use self::readers::{Reader, Surface};
 
 /// How long the eight writers write.
-const WRITING: Duration = Duration::from_secs(60);
+const WRITING: Duration = Duration::from_mins(1);
 /// API processes; one of them is killed again and again.
 const FRONTS: usize = 2;
 /// So many events are read between two kills, at random.

@@ -95,7 +95,7 @@ impl Reader {
     }
 
     fn got(&mut self, event: &Value, reading: &Reading) {
-        self.after = event["cursor"].as_str().unwrap().to_owned();
+        event["cursor"].as_str().unwrap().clone_into(&mut self.after);
         self.read.positions.push(self.after.parse::<Cursor>().unwrap().position);
         self.read.ids.push(event["id"].as_str().unwrap().to_owned());
         reading.seen.fetch_add(1, Ordering::SeqCst);

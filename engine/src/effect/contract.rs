@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::EffectPermit;
 use crate::id::{ActionId, RunId};
+use crate::trace::TraceContext;
 use crate::workflow::{Failure, StepError};
 
 /// How an action reaches its platform (S-077).
@@ -123,6 +124,8 @@ pub struct Look {
     pub epoch: i32,
     /// The lease as a fence, `run:epoch`.
     pub fence: String,
+    /// The place in the command's trace, to be sent along with requests (`traceparent`).
+    pub trace: TraceContext,
     /// The current time.
     pub now: DateTime<Utc>,
 }

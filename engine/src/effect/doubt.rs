@@ -54,7 +54,7 @@ impl Performance<'_> {
             return Stage::Again;
         }
         let active = self.context.session.active();
-        if let Ok(Sighting::Present(receipt)) = self.effect.look(&self.look(Some(&action))).await {
+        if let Ok(Sighting::Present(receipt)) = self.sight(Some(&action)).await {
             return self.confirm(&action, receipt, 1).await;
         }
         self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;

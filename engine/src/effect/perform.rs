@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -17,9 +17,10 @@ use crate::id::ActionId;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::telemetry;
+use crate::trace::Part;
 use crate::wait::{Reason, Wait};
 use crate::workflow::session::{Exit, Parts};
-use crate::workflow::{Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
+use crate::workflow::{Attempt, Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
 
 /// The first pause between two looks at an action that is too young to be judged; it doubles.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -67,12 +68,14 @@ impl Performance<'_> {
     }
 
     async fn run(mut self) -> Result<Value, Failure> {
+        let mut began = None;
         loop {
             if let Some(last) = self.failed.last() {
                 let Some(retry_at) = last.retry_at else { return Err(last.failure.clone()) };
                 self.context.wait_until(retry_at, Reason::Retry).await;
             }
             self.context.session.cleared().await;
+            let began_at = *began.get_or_insert_with(|| self.context.clock().now());
             let stage = match self.current() {
                 Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
                 Some(action) if action.state == ActionState::Unknown => self.unknown(action).await,
@@ -81,13 +84,23 @@ impl Performance<'_> {
                 _ => self.plan().await,
             };
             match stage {
-                Stage::Done(receipt) => return Ok(receipt),
+                Stage::Done(receipt) => {
+                    self.ended(self.traced(), began_at, None);
+                    return Ok(receipt);
+                }
                 Stage::Again => {}
                 Stage::Failed { failure, retry, after, parts } => {
+                    let (code, attempt) = (failure.code.clone(), self.traced());
                     self.record_failure(failure, retry, after, parts).await;
+                    self.ended(attempt, began_at, Some(&code));
+                    began = None;
                 }
             }
         }
+    }
+
+    fn ended(&self, attempt: Attempt, began: DateTime<Utc>, error: Option<&str>) {
+        self.context.session.trace.attempt_ended(&self.begun.key, attempt, began, error);
     }
 
     /// The newest action of this step.
@@ -101,15 +114,30 @@ impl Performance<'_> {
         Look {
             action_id: action.map(|action| action.id),
             idempotency_key: self.identity.idempotency_key.clone(),
+            trace: self.traced().trace,
             ..self.context.look()
         }
+    }
+
+    /// The attempt that is under way, as its trace knows it.
+    fn traced(&self) -> Attempt {
+        self.context.session.trace.attempt(&self.begun.key, self.nth_attempt())
+    }
+
+    /// Looks for the effect, read-only.
+    pub(super) async fn sight(&self, action: Option<&ActionRow>) -> Result<Sighting, StepError> {
+        let began = self.context.clock().now();
+        let sighting = self.effect.look(&self.look(action)).await;
+        let error = sighting.as_ref().err().map(|error| error.failure().code.as_str());
+        self.context.session.trace.part_ended(self.traced().trace, Part::Look, began, error);
+        sighting
     }
 
     /// Looks for the effect, and plans an action when it is not there yet.
     async fn plan(&self) -> Stage {
         let active = self.context.session.active();
         let sighting = if self.spec().look_first {
-            match self.effect.look(&self.look(None)).await {
+            match self.sight(None).await {
                 Ok(sighting) => sighting,
                 Err(error) => return failed(error),
             }
@@ -192,7 +220,7 @@ impl Performance<'_> {
         &self,
         action: &ActionRow,
         prepared: Prepared,
-        call_deadline: chrono::DateTime<chrono::Utc>,
+        call_deadline: DateTime<Utc>,
         ends: std::time::Instant,
     ) -> CallOutcome {
         let session = &self.context.session;
@@ -214,6 +242,7 @@ impl Performance<'_> {
             epoch: session.claim.epoch,
             idempotency_key: self.identity.idempotency_key.clone(),
             call_deadline,
+            trace: self.traced().trace,
             ends,
             lease_ends: session.lease.ends(now),
         };
@@ -221,11 +250,18 @@ impl Performance<'_> {
         let left = permit.time_left(now);
         let lane = self.spec().lane.as_str();
         telemetry::effect_attempted(lane);
+        let began = self.context.clock().now();
         let answer = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
         telemetry::effect_returned(lane, self.context.clock().monotonic() - now);
-        answer.unwrap_or_else(|_| {
+        let outcome = answer.unwrap_or_else(|_| {
             CallOutcome::Ambiguous(Failure::new("call_timeout", "no answer within the call's time"))
-        })
+        });
+        let error = match &outcome {
+            CallOutcome::Done(_) => None,
+            CallOutcome::Refused { failure, .. } | CallOutcome::Ambiguous(failure) => Some(failure.code.as_str()),
+        };
+        session.trace.part_ended(self.traced().trace, Part::Call(action.id, self.spec()), began, error);
+        outcome
     }
 
     /// The platform has it: outcome, postcheck and checkpoint are one record.
@@ -267,7 +303,7 @@ impl Performance<'_> {
     /// It may have happened: looks, and does what the sighting proves.
     async fn settle(&self, action: ActionRow) -> Stage {
         let active = self.context.session.active();
-        let sighting = match self.effect.look(&self.look(Some(&action))).await {
+        let sighting = match self.sight(Some(&action)).await {
             Ok(sighting) => Some(sighting),
             Err(StepError::Retry { .. }) => None,
             Err(error) => return self.unknown_now(&action, error.failure()).await,

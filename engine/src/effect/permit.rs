@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::id::{ActionId, RunId};
+use crate::trace::TraceContext;
 
 /// Permission for exactly one call, valid until its deadline and only for the lease that got it.
 ///
@@ -28,6 +29,7 @@ pub struct EffectPermit {
     epoch: i32,
     idempotency_key: String,
     call_deadline: DateTime<Utc>,
+    trace: TraceContext,
     ends: Instant,
 }
 
@@ -45,6 +47,11 @@ impl EffectPermit {
     /// The fencing token that travels with the call (`Fermata-Fence: run:epoch`).
     pub fn fence(&self) -> String {
         format!("{}:{}", self.run_id, self.epoch)
+    }
+
+    /// The place in the command's trace, to be sent along (`traceparent`).
+    pub fn trace(&self) -> TraceContext {
+        self.trace
     }
 
     /// When the call must have ended, in database time.
@@ -66,6 +73,7 @@ pub(crate) struct Passed {
     pub(crate) epoch: i32,
     pub(crate) idempotency_key: String,
     pub(crate) call_deadline: DateTime<Utc>,
+    pub(crate) trace: TraceContext,
     /// The call's deadline on the monotonic clock, taken *before* `attempted` was committed.
     pub(crate) ends: Instant,
     /// The lease's deadline on the monotonic clock.
@@ -80,6 +88,7 @@ pub(crate) fn guard(passed: Passed, now: Instant) -> Option<EffectPermit> {
         epoch: passed.epoch,
         idempotency_key: passed.idempotency_key,
         call_deadline: passed.call_deadline,
+        trace: passed.trace,
         ends: passed.ends,
     })
 }

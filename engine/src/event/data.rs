@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::effect::{ActionState, Lane};
-use crate::id::{ActionId, ArtifactId, GateId, SignalId};
+use crate::id::{ActionId, ArtifactId, GateId, NodeId, SignalId};
 use crate::wait::GateKind;
 
 /// Where a command stands (A.2).
@@ -55,6 +55,9 @@ pub struct StatusChanged {
     /// Why it was taken from its node: `node_lost` or `released`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The node that it was taken from, when that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// Who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,

@@ -25,6 +25,7 @@ use crate::queue;
 use crate::store::writer::Writer;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
+use crate::trace::Traces;
 use crate::workflow::Registry;
 use crate::workflow::session::Session;
 
@@ -41,6 +42,7 @@ pub(crate) struct Host {
     pub(crate) wakes: Arc<Wakes>,
     /// How far clocks and carriers may be off when a call's absence is judged.
     pub(crate) call_skew: Duration,
+    pub(crate) traces: Traces,
     /// The deliveries in memory.
     pub(crate) running: Mutex<HashMap<RunId, Arc<Session>>>,
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::event::schema::{self, EventType};
 use crate::event::{Cursor, Severity};
 use crate::id::{EventId, RunId};
+use crate::trace::span_of;
 
 /// Who the events are from, as CloudEvents wants it: with `id` it is unique.
 const SOURCE: &str = "/fermata";
@@ -123,11 +124,9 @@ impl From<EventFacts> for EventView {
     }
 }
 
-/// The command itself is the parent of all that happens in it: its span id is the random half of
-/// its own id, whose variant bits are never all zero.
+/// The command itself is the parent of all that happens in it.
 fn traceparent(trace_id: &str, run: RunId) -> String {
-    let (_, span) = run.0.as_u64_pair();
-    format!("00-{trace_id}-{span:016x}-01")
+    format!("00-{trace_id}-{}-01", hex::encode(span_of(run)))
 }
 
 /// An id in the shape of UUID version 7, made of nothing but time and place: 48 bits of

@@ -25,12 +25,16 @@ use crate::store::outside::Target;
 use crate::store::queue::Claim;
 use crate::store::record::{Kind, Outcome};
 use crate::telemetry;
+use crate::trace;
 use crate::wait::{GateKind, GateRequest, Reason};
 use crate::workflow::session::{Exit, Parts, Session, Standing};
 use crate::workflow::{Context, Failure, gate_parts};
 
 /// The longest pause after a panic before the run is delivered again.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+
+/// How many changes of status there can be between two deliveries, and one more delivery.
+const CHANGES: i64 = 8;
 
 /// A claimed run on its way to a worker, with the slot that it takes.
 pub(crate) struct Delivery {
@@ -62,10 +66,27 @@ pub(crate) async fn drive(host: Arc<Host>, delivery: Delivery) {
     let Delivery { claim, lease, slot } = delivery;
     let session = Arc::new(Session::new(claim, lease, Arc::clone(&host)));
     host.enter(&session);
+    tell_of_the_lost(&session).await;
     let how = carry(&session).await;
     host.exit(&session);
+    session.trace.episode_ended(how);
     telemetry::delivered(how);
     drop(slot);
+}
+
+/// Tells of the episode before this one, if its holder died and cannot.
+async fn tell_of_the_lost(session: &Session) {
+    if session.claim.epoch <= 1 || !session.trace.is_heard() {
+        return;
+    }
+    match session.host.store.status_changes(session.claim.run, CHANGES).await {
+        Ok(changes) => {
+            if let Some(lost) = trace::lost(&changes) {
+                session.trace.episode_lost(lost);
+            }
+        }
+        Err(error) => info!(error = %error, "the episode before this one cannot be looked for"),
+    }
 }
 
 async fn carry(session: &Arc<Session>) -> &'static str {
@@ -227,7 +248,8 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
     let from = if session.cancelled() { "CANCELLING" } else { "RUNNING" };
     let severity = if status == "FAILED" { Severity::Error } else { Severity::Info };
     let mut data = json!({"from": from, "to": status});
-    if let (Value::Object(data), Some(code)) = (&mut data, body.get("code").filter(|_| status != "SUCCEEDED")) {
+    let code = body.get("code").filter(|_| status != "SUCCEEDED");
+    if let (Value::Object(data), Some(code)) = (&mut data, code) {
         data.insert("code".into(), code.clone());
     }
     let mut record = session.record(Kind::Finish, Parts::default().event(name::STATUS_CHANGED, severity, &data));
@@ -239,7 +261,11 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
         "FAILED" => "failed",
         _ => "cancelled",
     };
-    written(session, record, how).await
+    let ended = written(session, record, how).await;
+    if ended == how {
+        session.trace.command_ended(&session.claim, how, code.and_then(Value::as_str));
+    }
+    ended
 }
 
 async fn cancelled(session: &Session) -> &'static str {

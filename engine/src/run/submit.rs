@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::id::RunId;
 use crate::store::StoreError;
 use crate::store::record::{Acceptance, Accepted};
+use crate::trace::TraceContext;
 
 /// A client's request, not yet accepted.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +38,8 @@ pub struct Submission {
     pub deadline: Option<DateTime<Utc>>,
     /// Bounds of this command, as the documents name them.
     pub policy: Option<Value>,
-    /// The W3C trace id, 32 hex digits; made up when absent.
-    pub trace_id: Option<String>,
+    /// Where the caller stands in its trace; a trace of our own begins when absent.
+    pub caller: Option<TraceContext>,
 }
 
 /// The proof that a command is durable.
@@ -142,13 +143,17 @@ impl Engine {
     }
 
     fn acceptance(&self, by: &Principal, submission: Submission) -> Acceptance {
-        let envelope = json!({
+        let mut envelope = json!({
             "platform": submission.platform, "account_id": submission.account_id,
             "session_id": submission.session_id, "correlation_id": submission.correlation_id,
             "priority": submission.priority, "not_before": submission.not_before,
             "deadline": submission.deadline, "policy": submission.policy,
         });
         let whole = json!({ "kind": submission.kind, "payload": submission.payload, "envelope": envelope });
+        // Who asks is no part of what is asked: the same command from elsewhere has the same fingerprint.
+        if let Some(caller) = submission.caller {
+            envelope["caller"] = caller.caller().into();
+        }
         let workflow = self.registry().versioned(&submission.kind).unwrap_or_default();
         let (input, envelope) = (document::raw(&submission.payload), document::raw(&envelope));
         Acceptance {
@@ -161,7 +166,10 @@ impl Engine {
             envelope,
             fingerprint: submission.idempotency_key.as_ref().map(|_| document::fingerprint(&whole)).unwrap_or_default(),
             key: submission.idempotency_key,
-            trace_id: submission.trace_id.unwrap_or_else(|| RunId::new(self.clock()).0.simple().to_string()),
+            trace_id: match submission.caller {
+                Some(caller) => caller.trace_id(),
+                None => RunId::new(self.clock()).0.simple().to_string(),
+            },
             submitted_by: by.name.clone(),
         }
     }

@@ -1,10 +1,13 @@
 //! What a node reads of a run when it takes it on, and when something arrives for it.
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::effect::ActionRow;
+use crate::event::data::StatusChanged;
+use crate::event::name;
 use crate::id::RunId;
 use crate::step::Recorded;
 use crate::wait::MailboxRows;
@@ -37,6 +40,23 @@ impl Store {
             .fetch_one(&self.direct)
             .await?;
         Ok(row.0)
+    }
+
+    /// The newest changes of a run's status, the newest first.
+    pub(crate) async fn status_changes(
+        &self,
+        run: RunId,
+        most: i64,
+    ) -> Result<Vec<(DateTime<Utc>, StatusChanged)>, StoreError> {
+        let rows: Vec<(DateTime<Utc>, Json<StatusChanged>)> = sqlx::query_as(
+            "select at, data from fermata.event where run_id = $1 and type = $2 order by position desc limit $3",
+        )
+        .bind(run.0)
+        .bind(name::STATUS_CHANGED)
+        .bind(most)
+        .fetch_all(&self.direct)
+        .await?;
+        Ok(rows.into_iter().map(|(at, change)| (at, change.0)).collect())
     }
 
     /// Gives a run back without a record; `false` when it is not ours any more.

@@ -29,6 +29,9 @@ pub(crate) struct Claim {
     pub(crate) input: Value,
     pub(crate) account_id: Option<String>,
     pub(crate) trace_id: String,
+    /// The span that it was asked from, and its flags.
+    pub(crate) caller: Option<String>,
+    pub(crate) accepted_at: DateTime<Utc>,
 }
 
 /// What a claim asks for.
@@ -46,14 +49,17 @@ pub(crate) struct Want<'a> {
 impl Store {
     /// Claims up to `slots` ready runs, in turns between clients.
     pub(crate) async fn claim(&self, want: &Want<'_>) -> Result<Vec<Claim>, StoreError> {
-        let rows = sqlx::query("select * from fermata.claim(now(), $1, $2, $3, $4, $5)")
-            .bind(want.node.0)
-            .bind(i32::try_from(want.slots).unwrap_or(i32::MAX))
-            .bind(want.hosted)
-            .bind(want.after)
-            .bind(want.max_deliveries)
-            .fetch_all(&self.direct)
-            .await?;
+        let rows = sqlx::query(
+            "select c.*, (select r.caller from fermata.run r where r.id = c.id) as caller
+             from fermata.claim(now(), $1, $2, $3, $4, $5) c",
+        )
+        .bind(want.node.0)
+        .bind(i32::try_from(want.slots).unwrap_or(i32::MAX))
+        .bind(want.hosted)
+        .bind(want.after)
+        .bind(want.max_deliveries)
+        .fetch_all(&self.direct)
+        .await?;
         rows.iter().map(|row| Ok(claim(row)?)).collect()
     }
 
@@ -92,5 +98,7 @@ fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
         input: row.try_get("input")?,
         account_id: row.try_get("account_id")?,
         trace_id: row.try_get("trace_id")?,
+        caller: row.try_get("caller")?,
+        accepted_at: row.try_get("created_at")?,
     })
 }

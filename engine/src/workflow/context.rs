@@ -70,6 +70,7 @@ impl Context {
             idempotency_key: String::new(),
             epoch: claim.epoch,
             fence: format!("{}:{}", claim.run, claim.epoch),
+            trace: self.session.trace.command(),
             now: self.clock().now(),
         }
     }

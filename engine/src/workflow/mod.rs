@@ -22,6 +22,6 @@ pub use definition::{About, Workflow};
 pub use failure::{Failure, StepError};
 pub use registry::Registry;
 pub use retry::RetryPolicy;
-pub use step::StepBuilder;
+pub use step::{Attempt, StepBuilder};
 pub(crate) use step::{FailedAttempt, failure_parts};
 pub use unrecorded::Unrecorded;

@@ -24,6 +24,7 @@ use crate::run::Lease;
 use crate::step::{Begun, Kind, Mismatch, Replay};
 use crate::store::queue::Claim;
 use crate::store::record::{self, EventRow, Outcome, Record, StepRow};
+use crate::trace::Recorder;
 use crate::wait::{Mailbox, Reason, Wait};
 
 /// How often a lease that does not hold for the moment is looked at again.
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) lease: Lease,
     pub(crate) host: Arc<Host>,
+    /// Where the run stands in its trace, and who is told of it.
+    pub(crate) trace: Recorder,
     state: Mutex<State>,
     /// Something arrived, or a wait may be over.
     pub(crate) mail: Notify,
@@ -182,7 +185,8 @@ impl Session {
             exit: None,
             driver: None,
         };
-        Self { claim, lease, host, state: Mutex::new(state), mail: Notify::new(), alone: RwLock::new(()) }
+        let trace = Recorder::begin(&host.traces, &host.clock, &claim, lease.node());
+        Self { claim, lease, host, trace, state: Mutex::new(state), mail: Notify::new(), alone: RwLock::new(()) }
     }
 
     pub(crate) fn clock(&self) -> &Clock {

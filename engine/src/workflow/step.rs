@@ -15,6 +15,7 @@ use crate::document;
 use crate::event::{Severity, name};
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
+use crate::trace::TraceContext;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 
 /// A step about to run. Without options it runs once per checkpoint under the default policy.
@@ -26,6 +27,15 @@ pub struct StepBuilder<'a> {
     pub(super) input_hash: String,
     pub(super) retry: RetryPolicy,
     pub(super) timeout: Option<Duration>,
+}
+
+/// One attempt at a step, as its body sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 1; 0 when the body of an unrecorded step is run again for its value alone.
+    pub number: u16,
+    /// Its place in the command's trace, to be sent along with requests (`traceparent`).
+    pub trace: TraceContext,
 }
 
 /// A failed attempt, as its row keeps it.
@@ -77,12 +87,12 @@ impl<'a> StepBuilder<'a> {
 
     /// Runs the body unless its checkpoint exists, and returns when the result is durable.
     ///
-    /// The body gets the number of its attempt, from 1, and must not change the outside world in
+    /// The body gets its attempt, and must not change the outside world in
     /// a way that counts: that is what `Context::effect` is for.
     pub async fn run<T, F, Fut>(self, body: F) -> Result<T, Failure>
     where
         T: Serialize + DeserializeOwned,
-        F: Fn(u16) -> Fut,
+        F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, StepError>>,
     {
         let session = &self.context.session;
@@ -102,7 +112,7 @@ impl<'a> StepBuilder<'a> {
         shown: impl Fn(&T) -> Result<document::Raw, Failure>,
     ) -> Result<T, Failure>
     where
-        F: Fn(u16) -> Fut,
+        F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, StepError>>,
     {
         let session = &self.context.session;
@@ -114,11 +124,12 @@ impl<'a> StepBuilder<'a> {
             }
             let active = session.active();
             session.cleared().await;
-            let attempt = u16::try_from(failed.len() + 1).unwrap_or(u16::MAX);
+            let number = u16::try_from(failed.len() + 1).unwrap_or(u16::MAX);
+            let attempt = session.trace.attempt(&begun.key, number);
             let started_at = session.clock().now();
             let row = |output, error| StepRow {
                 key: begun.key.clone(),
-                attempt,
+                attempt: number,
                 kind: kind.into(),
                 beside: begun.beside,
                 input_hash: self.input_hash.clone(),
@@ -126,29 +137,23 @@ impl<'a> StepBuilder<'a> {
                 error,
                 started_at,
             };
-            let error = match self.attempt(&body, attempt).await {
+            let error = match within(self.timeout, body(attempt)).await {
                 Ok(value) => match shown(&value) {
                     Ok(output) => {
                         session.write(Parts::default().step(row(Some(output), None))).await;
+                        session.trace.attempt_ended(&begun.key, attempt, started_at, None);
                         return Ok(value);
                     }
                     Err(failure) => StepError::Fail(failure),
                 },
                 Err(error) => error,
             };
-            let outcome = self.judge(&error, attempt);
+            let outcome = self.judge(&error, number);
             session.write(failure_parts(row(None, Some(document::raw(&outcome))), &outcome)).await;
+            session.trace.attempt_ended(&begun.key, attempt, started_at, Some(&outcome.failure.code));
             drop(active);
             failed.push(outcome);
         }
-    }
-
-    async fn attempt<T, F, Fut>(&self, body: &F, attempt: u16) -> Result<T, StepError>
-    where
-        F: Fn(u16) -> Fut,
-        Fut: Future<Output = Result<T, StepError>>,
-    {
-        within(self.timeout, body(attempt)).await
     }
 
     fn judge(&self, error: &StepError, attempt: u16) -> FailedAttempt {

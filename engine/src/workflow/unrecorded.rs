@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::step::within;
-use super::{Context, Failure, RetryPolicy, StepBuilder, StepError};
+use super::{Attempt, Context, Failure, RetryPolicy, StepBuilder, StepError};
 use crate::document;
 use crate::step::Kind;
 
@@ -23,7 +23,7 @@ const TRIES: u16 = 3;
 /// The pauses between these tries: in memory, while the run is held.
 const PAUSES: RetryPolicy = RetryPolicy { max_attempts: TRIES, initial_ms: 200, factor: 4.0, longest_ms: 2_000 };
 
-type Again<T> = dyn Fn(u16) -> Pin<Box<dyn Future<Output = Result<T, StepError>> + Send>> + Send + Sync;
+type Again<T> = dyn Fn(Attempt) -> Pin<Box<dyn Future<Output = Result<T, StepError>> + Send>> + Send + Sync;
 
 /// The value of a step that is done and whose value is in no record; cheap to clone.
 ///
@@ -55,13 +55,13 @@ impl<T> fmt::Debug for Unrecorded<T> {
 impl StepBuilder<'_> {
     /// Runs the body like [`StepBuilder::run`], and stores `shown` in place of its value.
     ///
-    /// The body gets the number of its attempt, from 1, and 0 when the step is done and it is run
+    /// The body gets its attempt, and one with the number 0 when the step is done and it is run
     /// again for its value alone. It must be free to be repeated at any time. What it fails with
     /// is stored and shown, so no failure may tell the value.
     pub async fn unrecorded<T, F, Fut>(self, shown: &Value, body: F) -> Result<Unrecorded<T>, Failure>
     where
         T: Send + Sync + 'static,
-        F: Fn(u16) -> Fut + Send + Sync + 'static,
+        F: Fn(Attempt) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, StepError>> + Send + 'static,
     {
         document::check(shown).map_err(|error| Failure::new("output_unstorable", error.to_string()))?;
@@ -98,10 +98,20 @@ impl<T: Send + Sync> Unrecorded<T> {
 
 impl<T> Inner<T> {
     async fn again(&self) -> Result<T, StepError> {
+        let session = &self.context.session;
+        let began = session.clock().now();
+        let attempt = session.trace.again(&self.key, began);
+        let made = self.try_again(attempt).await;
+        let error = made.as_ref().err().map(|error| error.failure().code.as_str());
+        session.trace.attempt_ended(&self.key, attempt, began, error);
+        made
+    }
+
+    async fn try_again(&self, attempt: Attempt) -> Result<T, StepError> {
         let mut tried = 0;
         loop {
             self.context.session.cleared().await;
-            let error = match within(self.timeout, (self.body)(0)).await {
+            let error = match within(self.timeout, (self.body)(attempt)).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fermata_engine::effect::{CallOutcome, Effect, EffectPermit, EffectSpec, Look, Prepared, Sighting};
 use fermata_engine::wait::{GateKind, GateRequest};
-use fermata_engine::workflow::{Context, Failure, Registry, RetryPolicy, StepError, Workflow};
+use fermata_engine::workflow::{Attempt, Context, Failure, Registry, RetryPolicy, StepError, Workflow};
 use fermata_tests::{Ledger, Post, Promises};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -111,8 +111,8 @@ impl Workflow for Program {
                 failing.run(|_| async { Err::<Value, _>(StepError::retry("flaky", "not yet")) }).await
             }
             "pauses" => {
-                let fix = async |attempt| {
-                    if attempt == 1 {
+                let fix = async |attempt: Attempt| {
+                    if attempt.number == 1 {
                         Err(StepError::Pause(Failure::new("two_fa", "enter the code")))
                     } else {
                         Ok(json!(1))

@@ -10,6 +10,7 @@ use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use fermata_engine::Engine;
 use fermata_engine::access::{AuthError, Principal};
+use fermata_engine::trace::TraceContext;
 use fermata_graphql::Asked;
 use futures::StreamExt as _;
 use futures::stream::{AbortHandle, BoxStream, SelectAll, abortable, once};
@@ -46,7 +47,7 @@ pub(super) struct Connection {
     app: AppState,
     surface: Surface,
     words: Words,
-    trace_id: Option<String>,
+    caller: Option<TraceContext>,
     /// Who the header of the handshake said it is.
     invited: Option<Principal>,
     /// Who it is, once it has said so.
@@ -67,14 +68,14 @@ impl Connection {
     pub(super) fn new(
         app: AppState,
         surface: Surface,
-        (words, trace_id): (Words, Option<String>),
+        (words, caller): (Words, Option<TraceContext>),
         invited: Option<Principal>,
     ) -> Self {
         Self {
             app,
             surface,
             words,
-            trace_id,
+            caller,
             invited,
             by: None,
             operations: HashMap::new(),
@@ -146,9 +147,9 @@ impl Connection {
                 return write(socket, protocol::error(&id, &json!(refused.errors))).await;
             }
         };
-        let (engine, trace_id) = (self.app.engine.clone(), self.trace_id.clone());
+        let (engine, caller) = (self.app.engine.clone(), self.caller);
         let explain = self.words.clone().explain(engine.clone());
-        let asked = Asked { engine, by, queries_only: false, trace_id, explain };
+        let asked = Asked { engine, by, queries_only: false, caller, explain };
         self.serial += 1;
         let (id, serial): (Arc<str>, _) = (id.into(), self.serial);
         let answers = fermata_graphql::execute_stream(&self.surface.schema, request, asked);

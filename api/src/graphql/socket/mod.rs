@@ -65,8 +65,7 @@ async fn connect(
     })?;
     let limit = app.options.max_body_bytes;
     let words = Words::new(&app, PATH, &context.id);
-    let trace_id = context.trace.map(|trace| trace.trace_id());
-    let connection = Connection::new(app, surface, (words, trace_id), by);
+    let connection = Connection::new(app, surface, (words, context.trace), by);
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
     Ok(upgrade.on_upgrade(move |socket| serve(socket, connection, place)))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use fermata_engine::trace::TraceContext;
 use http::{HeaderName, HeaderValue, Method as HttpMethod};
 use reqwest::Url;
 
@@ -59,10 +60,16 @@ impl Request {
         self
     }
 
-    /// The same with a header of our own.
-    pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
+    /// The same with where it comes from: the lease (`Fermata-Fence`) and the place in the trace.
+    pub(crate) fn sent_by(self, fence: &str, trace: TraceContext) -> Self {
+        self.with_header("fermata-fence", fence).with_header("traceparent", &trace.to_string())
+    }
+
+    /// The same with a header of our own, in place of one that the flow named the same.
+    fn with_header(mut self, name: &'static str, value: &str) -> Self {
         // What we put into headers (fences, dates) is visible ASCII.
         if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.retain(|(other, _)| other.as_str() != name);
             self.headers.push((HeaderName::from_static(name), value));
         }
         self

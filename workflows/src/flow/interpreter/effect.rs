@@ -100,7 +100,7 @@ impl Effect for FlowEffect {
             Some(LookFor::Http(http)) => {
                 let opened = self.run.opened_for(&http.request, &scope).await?;
                 let answer = match Request::filled(&http.request, &scope, &opened) {
-                    Ok(request) => self.run.tools.http.read(request.with_header("fermata-fence", &look.fence)).await,
+                    Ok(request) => self.run.tools.http.read(request.sent_by(&look.fence, look.trace)).await,
                     Err(error) => Err(error),
                 };
                 sighting(http, answer)
@@ -161,7 +161,7 @@ impl FlowEffect {
         if left.is_zero() {
             return not_sent("call_too_late", "the call's time was over before it began", true);
         }
-        let request = request.within(left).with_header("fermata-fence", &permit.fence());
+        let request = request.within(left).sent_by(&permit.fence(), permit.trace());
         let answer = self.run.tools.http.send(request).await;
         call_outcome(call, self.spec.honours_keys, answer)
     }

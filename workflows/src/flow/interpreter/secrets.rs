@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use fermata_engine::workflow::{Failure, StepError, Unrecorded};
+use fermata_engine::workflow::{Attempt, Failure, StepError, Unrecorded};
 use serde_json::{Value, json};
 
 use super::Interpreter;
@@ -28,14 +28,14 @@ impl Interpreter {
         let names: Vec<&String> = call.save.keys().collect();
         // What the body holds came before this step, so nothing holds itself in memory.
         let (run, step, call, scope) = (self.clone(), step.clone(), call.clone(), scope.clone());
-        let body = move |attempt| {
+        let body = move |attempt: Attempt| {
             let (run, step, call, scope) = (run.clone(), step.clone(), call.clone(), scope.clone());
             async move {
                 // Whoever needs the value again has asked for the time already.
-                if attempt > 0 {
+                if attempt.number > 0 {
                     run.limits.check(run.context.clock().now())?;
                 }
-                run.exchange(&step, &call, &scope).await
+                run.exchange(&step, &call, &scope, attempt).await
             }
         };
         builder.unrecorded(&json!({ "unrecorded": names }), body).await

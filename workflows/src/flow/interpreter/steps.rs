@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::wait::{GateKind, GateRequest};
-use fermata_engine::workflow::{Failure, RetryPolicy, StepBuilder, StepError};
+use fermata_engine::workflow::{Attempt, Failure, RetryPolicy, StepBuilder, StepError};
 use serde_json::{Map, Value, json};
 
 use super::Interpreter;
@@ -20,9 +20,9 @@ impl Interpreter {
     pub(super) async fn http(&self, step: &Step, call: &HttpCall, scope: &Scope) -> Result<Value, Failure> {
         let found: Found = self
             .attempts_of(step, call)?
-            .run(async |_| {
+            .run(async |attempt| {
                 self.limits.check(self.context.clock().now())?;
-                self.exchange(step, call, scope).await
+                self.exchange(step, call, scope, attempt).await
             })
             .await?;
         Ok(Value::Object(found))
@@ -35,12 +35,18 @@ impl Interpreter {
     }
 
     /// One reading request and what its answer means.
-    pub(super) async fn exchange(&self, step: &Step, call: &HttpCall, scope: &Scope) -> Result<Found, StepError> {
+    pub(super) async fn exchange(
+        &self,
+        step: &Step,
+        call: &HttpCall,
+        scope: &Scope,
+        attempt: Attempt,
+    ) -> Result<Found, StepError> {
         let time = http_time(step, call)?;
         let opened = self.opened_for(call, scope).await?;
         let answer = match Request::filled(call, scope, &opened) {
             Ok(request) => {
-                let request = request.within(time).with_header("fermata-fence", &self.context.look().fence);
+                let request = request.within(time).sent_by(&self.context.look().fence, attempt.trace);
                 self.tools.http.read(request).await
             }
             Err(error) => Err(error),
