@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Result, Subscription as Root};
 use fermata_engine::event::{Followed, Start};
+use fermata_engine::read::EventView;
 use futures::Stream;
 use futures::stream::unfold;
 
@@ -38,7 +39,7 @@ impl Subscription {
             loop {
                 match follower.next().await {
                     Ok(Followed::Event(event)) => {
-                        return Some((Ok(Event::from(event.as_ref().clone())), Some((follower, asked))));
+                        return Some((Ok(Event::from(EventView::clone(&event))), Some((follower, asked))));
                     }
                     Ok(Followed::CaughtUp(_)) => {}
                     Err(end) => return Some((Err(asked.refuse(end)), None)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use fermata_engine::event::{Cursor, Severity};
 use fermata_engine::id::RunId;
-use fermata_engine::read::{EventFilter, EventView};
+use fermata_engine::read::{EventFilter, SharedEvent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -188,7 +188,7 @@ pub(crate) enum ServerFrame {
         /// Its place: hand it back to go on behind it.
         cursor: Cursor,
         /// What happened.
-        event: Arc<EventView>,
+        event: Arc<SharedEvent>,
     },
     /// Everything that was there when the subscription began has been sent; what follows is new.
     CaughtUp {

@@ -14,7 +14,7 @@ use super::tail::{Reach, Standing, Taken};
 use super::{Cursor, CursorError};
 use crate::access::{AuthError, Principal, Scope};
 use crate::engine::Engine;
-use crate::read::{EventFilter, EventView, ReadError};
+use crate::read::{EventFilter, EventView, ReadError, SharedEvent};
 use crate::telemetry;
 
 /// The most events looked at in the ring at once.
@@ -41,7 +41,7 @@ pub enum Start {
 #[derive(Debug, Clone)]
 pub enum Followed {
     /// The next event.
-    Event(Arc<EventView>),
+    Event(Arc<SharedEvent>),
     /// Everything up to here, which was the head when the follower began, has been given. Said once.
     CaughtUp(Cursor),
 }
@@ -79,7 +79,7 @@ pub struct Follower {
     filter: EventFilter,
     standing: watch::Receiver<Standing>,
     /// Taken and not yet given.
-    ready: VecDeque<Arc<EventView>>,
+    ready: VecDeque<Arc<SharedEvent>>,
     /// Everything up to here was looked at.
     looked: Cursor,
     /// Everything up to here was given, or is not wanted.
@@ -231,7 +231,7 @@ impl Follower {
             Some(last) if full => last.cursor,
             _ => Cursor { position: until, ..after },
         };
-        self.ready.extend(events.into_iter().map(Arc::new));
+        self.ready.extend(events.into_iter().map(|event| Arc::new(event.into())));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::Cursor;
 use crate::clock::Clock;
 use crate::node::{FOLLOWED, Wakes};
-use crate::read::EventView;
+use crate::read::{EventView, SharedEvent};
 use crate::store::stream::{Hint, Hints, News};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -58,13 +58,13 @@ pub(crate) enum Standing {
 #[derive(Debug, Default)]
 struct Ring {
     oldest: i64,
-    events: VecDeque<Arc<EventView>>,
+    events: VecDeque<Arc<SharedEvent>>,
 }
 
 /// What the ring says to a follower.
 pub(crate) enum Taken {
     /// What follows, filtered, and the position up to which that is all.
-    Events(Vec<Arc<EventView>>, i64),
+    Events(Vec<Arc<SharedEvent>>, i64),
     /// The ring does not reach back that far.
     TooOld,
 }
@@ -129,7 +129,7 @@ impl Tail {
     /// Appends what follows; the oldest go.
     fn append(&self, events: Vec<EventView>) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        ring.events.extend(events.into_iter().map(Arc::new));
+        ring.events.extend(events.into_iter().map(|event| Arc::new(event.into())));
         let surplus = ring.events.len().saturating_sub(RING_EVENTS);
         ring.events.drain(..surplus);
         ring.oldest = ring.oldest.saturating_add(i64::try_from(surplus).unwrap_or(0));

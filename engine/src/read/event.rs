@@ -1,9 +1,14 @@
 //! Events as they leave us: the attribute names of CloudEvents 1.0.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Utc};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::event::schema::{self, EventType};
@@ -87,6 +92,56 @@ pub struct EventView {
     pub traceparent: Option<String>,
     /// What happened, by type.
     pub data: Value,
+}
+
+/// An event that many readers share: its JSON is made once, by the first one that needs it.
+#[derive(Debug)]
+pub struct SharedEvent {
+    view: EventView,
+    json: OnceLock<Option<Box<RawValue>>>,
+}
+
+impl From<EventView> for SharedEvent {
+    fn from(view: EventView) -> Self {
+        Self { view, json: OnceLock::new() }
+    }
+}
+
+impl Deref for SharedEvent {
+    type Target = EventView;
+
+    fn deref(&self) -> &EventView {
+        &self.view
+    }
+}
+
+impl Serialize for SharedEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.json.get_or_init(|| to_raw_value(&self.view).ok()) {
+            Some(json) => json.serialize(serializer),
+            None => self.view.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        EventView::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for SharedEvent {
+    fn schema_name() -> Cow<'static, str> {
+        EventView::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        EventView::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        EventView::json_schema(generator)
+    }
 }
 
 /// Some events, and where to go on.

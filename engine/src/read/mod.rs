@@ -15,7 +15,7 @@ mod view;
 
 use tokio::fs::File;
 
-pub use event::{EventFacts, EventPage, EventView};
+pub use event::{EventFacts, EventPage, EventView, SharedEvent};
 pub use filter::{ActionFilter, ArtifactFilter, AuditFilter, CommandFilter, EventFilter, GateFilter, STATUSES};
 pub use health::Dependency;
 pub use many::{Found, MAX_AT_ONCE, NodeKind};

@@ -8,14 +8,15 @@ use chrono::{DateTime, Utc};
 use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::clock::Clock;
 use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::workload::{Measured, Plan, between, submit_all};
@@ -91,25 +92,49 @@ async fn subscribe(url: &str, token: &str) -> Result<Socket, Trouble> {
 async fn receive(mut socket: Socket, clock: &Clock, runs: usize) -> Result<Vec<f64>, Trouble> {
     let (mut times, mut ended) = (Vec::new(), 0);
     while ended < runs {
-        let frame = next(&mut socket).await?;
-        let event = &frame["event"];
-        if let Some(time) = event["time"].as_str().and_then(|time| time.parse::<DateTime<Utc>>().ok()) {
-            times.push(between(time, clock.now()));
-        }
-        if event["data"]["to"] == "SUCCEEDED" {
-            ended += 1;
+        let text = next_text(&mut socket).await?;
+        let frame: Frame = read(&text)?;
+        if let Some(event) = frame.event {
+            times.push(between(event.time, clock.now()));
+            ended += usize::from(event.data.to == Some("SUCCEEDED"));
         }
     }
     Ok(times)
 }
 
+/// What is looked at of a frame; reading all of it would be measured too.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    event: Option<Seen<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Seen<'a> {
+    time: DateTime<Utc>,
+    #[serde(borrow)]
+    data: Change<'a>,
+}
+
+#[derive(Deserialize)]
+struct Change<'a> {
+    #[serde(borrow)]
+    to: Option<&'a str>,
+}
+
 async fn next(socket: &mut Socket) -> Result<Value, Trouble> {
+    read(&next_text(socket).await?)
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a Utf8Bytes) -> Result<T, Trouble> {
+    serde_json::from_str(text).map_err(|error| failed("an unreadable frame", &error))
+}
+
+async fn next_text(socket: &mut Socket) -> Result<Utf8Bytes, Trouble> {
     loop {
         let heard = tokio::time::timeout(PATIENCE, socket.next()).await;
         match heard.map_err(|error| failed("the stream fell silent", &error))? {
-            Some(Ok(Message::Text(text))) => {
-                return serde_json::from_str(&text).map_err(|error| failed("an unreadable frame", &error));
-            }
+            Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Close(frame))) => {
                 let why = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
                 return Err(Trouble::new(Exit::Unreachable, "the stream was closed").why(why));
