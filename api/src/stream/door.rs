@@ -9,7 +9,7 @@ use fermata_engine::access::{Principal, Scope};
 
 use super::frame::StreamQuery;
 use super::session::Session;
-use super::{MAX_FRAME_BYTES, PROTOCOL};
+use super::{MAX_FRAME_BYTES, PROTOCOL, READ_BUFFER_BYTES};
 use crate::app::AppState;
 use crate::auth;
 use crate::error::{Kind, Problem};
@@ -40,7 +40,11 @@ pub(crate) async fn open(
         let detail = "this node holds as many streams as it may (MAX_STREAMS); try again, or another node";
         Problem::new(Kind::NotReady, detail).with_code("too_many_streams").retry_after(1)
     })?;
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES);
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(MAX_FRAME_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES);
     Ok(upgrade
         .on_upgrade(async move |socket| Session::new(app, place).run(socket, caller, wanted).await)
         .into_response())

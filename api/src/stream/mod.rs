@@ -26,6 +26,9 @@ pub(crate) const MAX_SUBSCRIPTIONS: usize = 16;
 pub(crate) const STREAM_BUFFER: usize = 1_024;
 /// The largest frame that a client may send, in bytes.
 pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// Bytes that a connection holds ready for what its client says, which is little; the usual 128 KiB would
+/// be most of what an idle connection costs. Longer frames are read in pieces.
+pub(crate) const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// How long one write may wait for the client to read.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may stay without saying who it is.

@@ -66,7 +66,11 @@ async fn connect(
     let limit = app.options.max_body_bytes;
     let words = Words::new(&app, PATH, &context.id);
     let connection = Connection::new(app, surface, (words, context.trace), by);
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(stream::READ_BUFFER_BYTES)
+        .max_message_size(limit)
+        .max_frame_size(limit);
     Ok(upgrade.on_upgrade(move |socket| serve(socket, connection, place)))
 }
 
