@@ -49,6 +49,9 @@ YAML
   --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --log.level=warn &
 started+=($!)
 
+# Somebody follows the stream, so that there is something to be behind.
+"$fermata" events tail --data-dir "$scratch/data" --after latest >/dev/null 2>&1 &
+started+=($!)
 echo "boards: $MINUTES minutes of work…"
 python3 dashboards/picture/load.py "$scratch/ready.json" work --minutes "$MINUTES"
 for board in operator engineer; do

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import urllib.error
@@ -36,9 +37,11 @@ class Api:
         except urllib.error.HTTPError as refusal:
             return json.load(refusal)
 
-    def flow(self, name, inputs, client):
+    def flow(self, name, inputs):
         payload = {"workflow_name": name, "inputs": inputs}
-        return self.ask("POST", "/v1/commands", {"type": "flow.run", "client_id": client, "payload": payload})
+        answer = self.ask("POST", "/v1/commands", {"type": "flow.run", "payload": payload})
+        if "command_id" not in answer:
+            sys.exit(f"{name} is refused: {answer}")
 
 
 def targets(ready):
@@ -59,7 +62,7 @@ def work(ready_file, minutes):
         while left() > 0:
             # Twice a minute there is a burst, so that queues can be seen to grow.
             for _ in range(400 if n % 60 == 20 else 6):
-                api.flow("bench.steps", {"steps": chance.randint(1, 10)}, chance.choice(["acme", "globex", "initech"]))
+                api.flow("bench.steps", {"steps": chance.randint(1, 10)})
             n += 1
             time.sleep(0.5)
 
@@ -72,9 +75,9 @@ def work(ready_file, minutes):
                 "caption": f"board {n}", "reference": f"board-{n}", "honours_keys": n % 3 != 0,
                 "absence": "inconclusive", "call_timeout_s": 3, "visible_within_s": 1,
             }
-            api.flow("demo.http_publish", inputs, "acme")
+            api.flow("demo.http_publish", inputs)
             if n % 8 == 3:
-                api.flow("demo.dm", {"to": "ada", "text": f"hello {n}"}, "globex")
+                api.flow("demo.dm", {"to": "bob", "text": f"hello {n}"})
             n += 1
             time.sleep(1)
 

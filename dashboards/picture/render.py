@@ -185,7 +185,8 @@ def main():
         x, y = MARGIN + place["x"] * COLUMN, TITLE + place["y"] * ROW
         w, h = place["w"] * COLUMN - GAP, place["h"] * ROW - GAP
         drawn.append(f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="4" fill="#ffffff" stroke="#dfe4e8"/>')
-        drawn.append(text(x + 12, y + 20, panel["title"], 12.5, "#26303a", weight="600"))
+        room = (w - 16) / max(1, len(panel["title"]))
+        drawn.append(text(x + 12, y + 20, panel["title"], min(12.5, room * 1.7), "#26303a", weight="600"))
         if panel["type"] == "stat":
             drawn += stat(panel, given.prometheus, end, x, y, w, h)
         elif panel["type"] == "timeseries":
