@@ -41,7 +41,8 @@ if "$cargo" nextest --version >/dev/null 2>&1; then
   "$cargo" nextest run --release "${@:---workspace}" || outcome=$?
   # nextest leaves doc tests out, and that no permit can be forged is one.
   if (($# == 0)); then
-    "$cargo" test --release --doc -p fermata-engine || outcome=$?
+    # Of the whole workspace: with the features that the tests had, so that nothing is built again.
+    "$cargo" test --release --doc --workspace || outcome=$?
   fi
 else
   "$cargo" test --release "${@:---workspace}" || outcome=$?
