@@ -25,6 +25,8 @@ pub struct EngineOptions {
     pub max_connections: u32,
     /// Connections of the group writer.
     pub writer_connections: usize,
+    /// The client of a submission that names none, by a principal of every client.
+    pub default_client: Option<String>,
     /// Accept a server that loses acknowledged work.
     pub allow_unsafe_durability: bool,
     /// How far clocks and carriers may be off when the absence of an effect is judged.
@@ -46,6 +48,7 @@ impl EngineOptions {
             database_url: database_url.into(),
             max_connections: 10,
             writer_connections: 2,
+            default_client: None,
             allow_unsafe_durability: false,
             call_skew: Duration::from_secs(5),
             artifacts,
@@ -70,6 +73,7 @@ struct Inner {
     tokens: crate::access::TokenCache,
     tail: Arc<Tail>,
     reader: Arc<Reader>,
+    default_client: Option<String>,
 }
 
 impl Engine {
@@ -119,6 +123,7 @@ impl Engine {
             tokens: crate::access::TokenCache::default(),
             tail: Arc::new(Tail::new()),
             reader: Arc::new(reader),
+            default_client: options.default_client,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -161,6 +166,11 @@ impl Engine {
     /// What a benchmark reads of the server.
     pub async fn server_stats(&self) -> Result<crate::store::ServerStats, StoreError> {
         self.store().server_stats().await
+    }
+
+    /// The client of a submission that names none, by a principal of every client.
+    pub fn default_client(&self) -> Option<&str> {
+        self.inner.default_client.as_deref()
     }
 
     /// The workflows of this installation.

@@ -2,7 +2,7 @@
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
-use fermata_engine::access::Denied;
+use fermata_engine::access::NoClient;
 use fermata_engine::id::{GateId, RunId};
 use fermata_engine::run::{Cancelled, Decision as EngineDecision, NewSignal, Submission};
 use serde_json::{Value, json};
@@ -216,14 +216,11 @@ impl Mutation {
 
 impl SubmitCommandInput {
     fn submission(self, asked: &Asked) -> Result<Submission> {
-        let client_id = match self.client_id {
-            Some(client) if !asked.by.may_act_for(&client) => return Err(asked.refuse(Denied::Client(client))),
-            Some(client) => client,
-            None if asked.by.acts_for_all() => {
-                return Err(asked.invalid("/input/clientId", "is required: this token acts for every client"));
-            }
-            None => asked.by.client_id.clone(),
-        };
+        let client_id =
+            asked.by.client_for(self.client_id, asked.engine.default_client()).map_err(|none| match none {
+                NoClient::Denied(denied) => asked.refuse(denied),
+                NoClient::Unnamed => asked.invalid("/input/clientId", none.to_string()),
+            })?;
         let fits =
             |key: &str| (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if self.idempotency_key.as_deref().is_some_and(|key| !fits(key)) {

@@ -313,6 +313,12 @@ pub static GROUPS: &[Group] = &[
             )
             .default("false"),
             Key::new("GRAPHIQL", Kind::Bool, "Serve GraphiQL at /graphiql.").default("false").in_dev("true"),
+            Key::new(
+                "DEFAULT_CLIENT",
+                Kind::Text,
+                "The client of a submission that names none, by a token of every client; refused when not set.",
+            )
+            .in_dev("demo"),
         ],
     },
     Group {

@@ -122,6 +122,8 @@ pub struct Config {
     pub graphql_persisted_only: bool,
     /// `GRAPHIQL`.
     pub graphiql: bool,
+    /// `DEFAULT_CLIENT`.
+    pub default_client: Option<String>,
     /// `WORKER_SLOTS`.
     pub worker_slots: usize,
     /// `LEASE_SECS`.
@@ -191,6 +193,7 @@ impl Config {
             probes_require_auth: values.get("PROBES_REQUIRE_AUTH")?,
             graphql_persisted_only: values.get("GRAPHQL_PERSISTED_ONLY")?,
             graphiql: values.get("GRAPHIQL")?,
+            default_client: values.optional("DEFAULT_CLIENT")?,
             worker_slots: values.get("WORKER_SLOTS")?,
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,

@@ -209,6 +209,7 @@ async fn open(
     let busy = config.roles.iter().any(|role| *role != Role::Browser);
     wanted.max_connections = if busy { config.db_max_connections } else { 1 };
     wanted.writer_connections = if busy { usize::try_from(config.writer_connections).unwrap_or(1) } else { 1 };
+    wanted.default_client.clone_from(&config.default_client);
     wanted.allow_unsafe_durability = config.allow_unsafe_durability;
     wanted.call_skew = config.call_skew;
     wanted.clock = clock.clone();

@@ -1,4 +1,5 @@
-//! The token that `dev` leaves for its user: client `demo`, every scope.
+//! The token that `dev` leaves for its user: every scope, for every client. What names no client is for the
+//! one of DEFAULT_CLIENT.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +14,8 @@ use fermata_engine::{Engine, EngineOptions};
 
 use super::Trouble;
 
-/// The client that the token acts for, so that a submission need not name one.
-const CLIENT: &str = "demo";
+/// Whom the token acts for: everybody, as whoever turns the global kill switch must.
+const CLIENT: &str = "*";
 
 /// The token file of this data folder: the one that is there while it is good, or a new one.
 pub(super) async fn token_file(data_dir: &Path, database_url: &str) -> Result<PathBuf, Trouble> {

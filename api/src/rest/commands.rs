@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use fermata_engine::Engine;
-use fermata_engine::access::{Denied, Principal};
+use fermata_engine::access::{NoClient, Principal};
 use fermata_engine::id::RunId;
 use fermata_engine::read::{CommandFilter, CommandView, Links};
 use fermata_engine::run::{Submission, SubmitError};
@@ -154,7 +154,7 @@ pub(super) async fn submit(
     JsonBody(request): JsonBody<CommandRequest>,
 ) -> Result<Response, Problem> {
     let dry_run = request.dry_run;
-    let submission = submission(request, &by, &headers, &context)?;
+    let submission = submission(request, &by, &headers, &context, app.engine.default_client())?;
     let (kind, payload) = (submission.kind.clone(), submission.payload.clone());
     let explain = |error| explain(&app.engine, &kind, &payload, error);
     if dry_run {
@@ -218,15 +218,12 @@ fn submission(
     by: &Principal,
     headers: &HeaderMap,
     context: &RequestContext,
+    default_client: Option<&str>,
 ) -> Result<Submission, Problem> {
-    let client_id = match request.client_id {
-        Some(client) if !by.may_act_for(&client) => return Err(Denied::Client(client).into()),
-        Some(client) => client,
-        None if by.acts_for_all() => {
-            return Err(Problem::invalid("/client_id", "is required: this token acts for every client"));
-        }
-        None => by.client_id.clone(),
-    };
+    let client_id = by.client_for(request.client_id, default_client).map_err(|none| match none {
+        NoClient::Denied(denied) => denied.into(),
+        NoClient::Unnamed => Problem::invalid("/client_id", none.to_string()),
+    })?;
     let idempotency_key = idempotency_key(headers, request.idempotency_key)?;
     Ok(Submission {
         client_id,
@@ -321,7 +318,7 @@ mod tests {
 
     fn submitted(by: &Principal, more: &Value) -> Result<Submission, Problem> {
         let context = RequestContext { id: "r".into(), trace: None };
-        submission(envelope(more), by, &HeaderMap::new(), &context)
+        submission(envelope(more), by, &HeaderMap::new(), &context, None)
     }
 
     fn of_acme() -> Principal {

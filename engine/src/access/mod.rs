@@ -15,7 +15,7 @@ mod token;
 
 pub use administer::{CreatedToken, NewToken, ROTATION_OVERLAP, TokenAdminError, TokenView};
 pub(crate) use cache::TokenCache;
-pub use principal::{Denied, Principal};
+pub use principal::{Denied, NoClient, Principal};
 pub use scope::{Scope, UnknownScope};
 pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use token::AuthError;

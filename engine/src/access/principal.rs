@@ -41,6 +41,17 @@ pub enum Denied {
     Client(String),
 }
 
+/// There is no client to submit for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoClient {
+    /// The principal does not act for the one that was named.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// None was named, the principal acts for every client, and there is no default.
+    #[error("is required: this token acts for every client")]
+    Unnamed,
+}
+
 impl Principal {
     /// Every scope for every client: the local command line and tests.
     pub fn operator() -> Self {
@@ -81,6 +92,17 @@ impl Principal {
         self.client_id == EVERY_CLIENT
     }
 
+    /// For which client a submission is: the one that it names, the principal's own, or, for a
+    /// principal of every client, `default`.
+    pub fn client_for(&self, named: Option<String>, default: Option<&str>) -> Result<String, NoClient> {
+        match named {
+            Some(client) if self.may_act_for(&client) => Ok(client),
+            Some(client) => Err(Denied::Client(client).into()),
+            None if self.acts_for_all() => default.map(str::to_owned).ok_or(NoClient::Unnamed),
+            None => Ok(self.client_id.clone()),
+        }
+    }
+
     /// Refuses a command type that is not on the principal's list (003's allowlist, A.5).
     pub fn may_submit(&self, kind: &str) -> Result<(), Denied> {
         match &self.command_types {
@@ -114,6 +136,17 @@ mod tests {
         let either = [Scope::GatesDecide, Scope::CommandsRead];
         assert_eq!(reader().require_any(&either), Ok(()));
         assert_eq!(reader().require_any(&either[..1]), Err(Denied::Scope(Scope::GatesDecide)));
+    }
+
+    #[test]
+    fn a_submission_is_for_the_named_client_the_principals_own_or_the_default() {
+        let named = |by: &Principal, name: Option<&str>, default| by.client_for(name.map(Into::into), default);
+        assert_eq!(named(&reader(), None, Some("demo")), Ok("acme".into()));
+        assert_eq!(named(&reader(), Some("acme"), None), Ok("acme".into()));
+        assert_eq!(named(&reader(), Some("other"), None), Err(Denied::Client("other".into()).into()));
+        assert_eq!(named(&Principal::operator(), Some("other"), Some("demo")), Ok("other".into()));
+        assert_eq!(named(&Principal::operator(), None, Some("demo")), Ok("demo".into()));
+        assert_eq!(named(&Principal::operator(), None, None), Err(NoClient::Unnamed));
     }
 
     #[test]
