@@ -98,7 +98,7 @@ impl Exporter {
         Ok((Self { stopping, task }, Traces::to(Queue(queue))))
     }
 
-    /// Sends what is there, for at most [`FLUSH_LIMIT`]. What is told of later is dropped.
+    /// Sends what is there, for at most two seconds. What is told of later is dropped.
     pub async fn stop(mut self) {
         self.stopping.cancel();
         if tokio::time::timeout(FLUSH_LIMIT, &mut self.task).await.is_err() {
