@@ -1,7 +1,7 @@
 //! The event stream over WebSocket: one framing of the engine's event tail.
 //!
 //! Owns the protocol, who may open a connection, and the bounds of one. Which events somebody sees
-//! is decided in the engine. Read [`frame`] for what is said and [`session`] for when; `asyncapi`
+//! is decided in the engine. Read `frame` for what is said and `session` for when; `asyncapi`
 //! publishes both.
 
 pub mod asyncapi;
