@@ -94,7 +94,8 @@ fn environment(url: &str) -> Option<Vec<(&'static str, String)>> {
     let url = Url::parse(url).ok()?;
     let text = |encoded: &str| Some(percent_decoded(encoded)).filter(|text| !text.is_empty());
     let mut set: Vec<(&'static str, String)> = [
-        ("PGHOST", url.host_str().and_then(text)),
+        // An address of IPv6 stands in brackets here, and without them there.
+        ("PGHOST", url.host_str().and_then(|host| text(host.trim_matches(['[', ']'])))),
         ("PGPORT", url.port().map(|port| port.to_string())),
         ("PGUSER", text(url.username())),
         ("PGPASSWORD", url.password().and_then(text)),
@@ -146,6 +147,7 @@ mod tests {
         assert_eq!(of(&set, "PGPASSWORD"), Some("p/a+ss&"));
         assert_eq!((of(&set, "PGHOST"), of(&set, "PGPORT")), (Some("db.example"), Some("5433")));
         assert_eq!((of(&set, "PGDATABASE"), of(&set, "PGSSLMODE")), (Some("fer mata"), Some("require")));
+        assert_eq!(of(&environment("postgres://a@[::1]:5433/b").unwrap(), "PGHOST"), Some("::1"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Kill switches: they stop effects of everybody, of a client, or of one account (S-057 to S-059, Q-25).
 //!
-//! A switch is asked for three times on the way to a call; `attempted` is committed under a shared
-//! lock that turning a switch takes alone. So when [`Engine::turn_switch`] has answered, nothing
+//! A switch is asked for twice on the way to a call: with the record of `attempted`, which is committed
+//! under a shared lock that turning a switch takes alone, and last before the call. So when [`Engine::turn_switch`] has answered, nothing
 //! more begins, and what it lists as under way is all that there is.
 
 use std::time::Duration;
@@ -117,14 +117,14 @@ pub enum SwitchError {
 
 /// A client and an account, each of which may be [`EVERY`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reach {
+pub(crate) struct Extent {
     pub(crate) client: String,
     pub(crate) account: String,
 }
 
 impl SwitchScope {
     /// What it comes down to for a principal, who must act for all of it.
-    fn reach(&self, by: &Principal) -> Result<Reach, SwitchError> {
+    fn extent(&self, by: &Principal) -> Result<Extent, SwitchError> {
         let (client, account) = match self {
             Self::Global => (EVERY, EVERY),
             Self::Client(client) => (named("/client_id", "the client", client)?, EVERY),
@@ -137,7 +137,7 @@ impl SwitchScope {
             }
         };
         if by.may_act_for(client) {
-            Ok(Reach { client: client.to_owned(), account: account.to_owned() })
+            Ok(Extent { client: client.to_owned(), account: account.to_owned() })
         } else {
             Err(Denied::Client(client.to_owned()).into())
         }
@@ -160,26 +160,26 @@ impl Engine {
         turn: SwitchTurn,
     ) -> Result<KillSwitch, SwitchError> {
         by.require(Scope::KillWrite)?;
-        let reach = scope.reach(by)?;
+        let extent = scope.extent(by)?;
         let fits = (1..=MAX_REASON_BYTES).contains(&turn.reason.len()) && !turn.reason.contains('\0');
         if !fits {
             let message = format!("say why, in 1 to {MAX_REASON_BYTES} bytes without NUL");
             return Err(SwitchError::Invalid { pointer: "/reason", message });
         }
-        let switch = self.store().turn_switch(&reach, turn.engaged, &turn.reason, &by.name).await?;
+        let switch = self.store().turn_switch(&extent, turn.engaged, &turn.reason, &by.name).await?;
         self.tell_events().await;
         // The lock is free again: what was committed before it is seen now, and nothing came after.
-        let under_way = if turn.engaged { self.left_of(&reach, turn.patience).await? } else { Vec::new() };
+        let under_way = if turn.engaged { self.left_of(&extent, turn.patience).await? } else { Vec::new() };
         Ok(KillSwitch { under_way: Some(under_way), ..switch })
     }
 
-    /// What is under way within reach, once all of it has ended or `patience` has.
-    async fn left_of(&self, reach: &Reach, patience: Duration) -> Result<Vec<UnderWay>, SwitchError> {
+    /// What is under way within its extent, once all of it has ended or `patience` has.
+    async fn left_of(&self, extent: &Extent, patience: Duration) -> Result<Vec<UnderWay>, SwitchError> {
         let ends = self.clock().monotonic() + patience;
         loop {
             // Asked for before looking: what ends meanwhile is not missed.
             let ended = self.reader().wakes.events();
-            let left = self.store().under_way(reach).await?;
+            let left = self.store().under_way(extent).await?;
             let patience = ends.saturating_duration_since(self.clock().monotonic());
             if left.is_empty() || patience.is_zero() {
                 return Ok(left);
@@ -206,8 +206,8 @@ mod tests {
         Principal { client_id: client.into(), ..Principal::operator() }
     }
 
-    fn reach(by: &str, scope: &SwitchScope) -> Option<(String, String)> {
-        scope.reach(&of(by)).ok().map(|reach| (reach.client, reach.account))
+    fn extent(by: &str, scope: &SwitchScope) -> Option<(String, String)> {
+        scope.extent(&of(by)).ok().map(|extent| (extent.client, extent.account))
     }
 
     #[test]
@@ -217,21 +217,21 @@ mod tests {
             |client: Option<&str>| SwitchScope::Account { client: client.map(Into::into), account: "main".into() };
         let pair = |client: &str, account: &str| Some((client.to_owned(), account.to_owned()));
 
-        assert_eq!(reach("*", &SwitchScope::Global), pair("*", "*"));
-        assert_eq!(reach("acme", &SwitchScope::Global), None);
-        assert_eq!(reach("acme", &client("acme")), pair("acme", "*"));
-        assert_eq!(reach("acme", &client("other")), None);
-        assert_eq!(reach("*", &client("other")), pair("other", "*"));
-        assert_eq!(reach("acme", &account(None)), pair("acme", "main"));
-        assert_eq!(reach("acme", &account(Some("other"))), None);
-        assert_eq!(reach("*", &account(None)), pair("*", "main"));
+        assert_eq!(extent("*", &SwitchScope::Global), pair("*", "*"));
+        assert_eq!(extent("acme", &SwitchScope::Global), None);
+        assert_eq!(extent("acme", &client("acme")), pair("acme", "*"));
+        assert_eq!(extent("acme", &client("other")), None);
+        assert_eq!(extent("*", &client("other")), pair("other", "*"));
+        assert_eq!(extent("acme", &account(None)), pair("acme", "main"));
+        assert_eq!(extent("acme", &account(Some("other"))), None);
+        assert_eq!(extent("*", &account(None)), pair("*", "main"));
     }
 
     #[test]
     fn a_name_is_one_name() {
         for name in ["", "*", "a\0b"] {
-            assert_eq!(reach("*", &SwitchScope::Client(name.into())), None, "{name:?}");
-            assert_eq!(reach("*", &SwitchScope::Account { client: None, account: name.into() }), None, "{name:?}");
+            assert_eq!(extent("*", &SwitchScope::Client(name.into())), None, "{name:?}");
+            assert_eq!(extent("*", &SwitchScope::Account { client: None, account: name.into() }), None, "{name:?}");
         }
     }
 }

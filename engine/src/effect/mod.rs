@@ -18,7 +18,7 @@ mod settle;
 pub use action::{ActionState, IllegalMove};
 pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};
 pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError, SwitchScope, SwitchTurn, UnderWay};
-pub(crate) use kill_switch::{EVERY, MAX_UNDER_WAY, Reach};
+pub(crate) use kill_switch::{EVERY, Extent, MAX_UNDER_WAY};
 pub(crate) use perform::perform;
 pub use permit::EffectPermit;
 pub(crate) use row::ActionRow;

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::{Store, StoreError};
-use crate::effect::{EVERY, KillSwitch, MAX_UNDER_WAY, Reach, UnderWay};
+use crate::effect::{EVERY, Extent, KillSwitch, MAX_UNDER_WAY, UnderWay};
 use crate::id::{ActionId, RunId};
 
 /// The most switches that a list shows; those that are on come first.
@@ -26,14 +26,14 @@ impl Store {
     /// Turns a switch, with its event and its audit row; answers it as it stands then.
     pub(crate) async fn turn_switch(
         &self,
-        reach: &Reach,
+        extent: &Extent,
         engaged: bool,
         reason: &str,
         actor: &str,
     ) -> Result<KillSwitch, StoreError> {
         let row = sqlx::query("select * from fermata.turn_switch($1, $2, $3, $4, $5)")
-            .bind(&reach.client)
-            .bind(&reach.account)
+            .bind(&extent.client)
+            .bind(&extent.account)
             .bind(engaged)
             .bind(reason)
             .bind(actor)
@@ -42,15 +42,15 @@ impl Store {
         Ok(switch(&row)?)
     }
 
-    /// The actions within reach whose call may be under way, the oldest first.
-    pub(crate) async fn under_way(&self, reach: &Reach) -> Result<Vec<UnderWay>, StoreError> {
+    /// The actions within its extent whose call may be under way, the oldest first.
+    pub(crate) async fn under_way(&self, extent: &Extent) -> Result<Vec<UnderWay>, StoreError> {
         let rows = sqlx::query(
             "select id, run_id, client_id, account_id, call_deadline from fermata.action
              where state = 'attempted' and ($1 = $3 or client_id = $1) and ($2 = $3 or account_id = $2)
              order by id limit $4",
         )
-        .bind(&reach.client)
-        .bind(&reach.account)
+        .bind(&extent.client)
+        .bind(&extent.account)
         .bind(EVERY)
         .bind(MAX_UNDER_WAY)
         .fetch_all(&self.direct)
