@@ -1,8 +1,9 @@
 //! Kill switches: they stop effects of everybody, of a client, or of one account (S-057 to S-059, Q-25).
 //!
 //! A switch is asked for twice on the way to a call: with the record of `attempted`, which is committed
-//! under a shared lock that turning a switch takes alone, and last before the call. So when [`Engine::turn_switch`] has answered, nothing
-//! more begins, and what it lists as under way is all that there is.
+//! under a shared lock that turning a switch takes alone, and last before the call. So when
+//! [`Engine::turn_switch`] has answered, nothing more begins, and what it lists as under way is all
+//! that there is, up to `MAX_UNDER_WAY`.
 
 use std::time::Duration;
 
