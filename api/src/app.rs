@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::auth::authenticate;
+use crate::auth::{InternalKey, authenticate};
 use crate::error::{Kind, Problem};
 use crate::rest::rate_limit::{RateLimit, RateLimiter, limit};
 use crate::rest::{self, doubt, layer, room};
@@ -94,6 +94,8 @@ pub struct AppOptions {
     pub rate_limit: Option<RateLimit>,
     /// Whether the probes need a token too (`PROBES_REQUIRE_AUTH`, C-05).
     pub probes_require_auth: bool,
+    /// What services of this installation show each other (`INTERNAL_KEY`); `None` knows none.
+    pub internal_key: Option<InternalKey>,
     /// How the outside reaches us (`PUBLIC_BASE_URL`), without a slash at the end; empty gives
     /// references relative to wherever the caller reached us.
     pub public_base_url: String,
@@ -107,6 +109,7 @@ impl Default for AppOptions {
             max_in_flight: 1024,
             rate_limit: None,
             probes_require_auth: false,
+            internal_key: None,
             public_base_url: String::new(),
         }
     }
@@ -165,6 +168,25 @@ pub fn telemetry(state: AppState, more: Router<AppState>) -> Router {
         .route("/v1/stream", get(stream::open))
         .merge(more)
         .fallback(async || Problem::new(Kind::NotFound, "no such route; the stream is /v1/stream"));
+    wrapped(routes, state)
+}
+
+/// What a service beside the API serves: its own routes and its configuration to whoever is known,
+/// and the probes.
+pub fn service(routes: Router<AppState>, state: AppState) -> Router {
+    let guard = from_fn_with_state(state.clone(), authenticate);
+    let (mut probes, _) = rest::probes().split_for_parts();
+    if state.options.probes_require_auth {
+        probes = probes.route_layer(guard.clone());
+    }
+    let (config, _) = rest::config().split_for_parts();
+    let routes = config
+        .merge(routes)
+        .route_layer(from_fn(doubt::own))
+        .route_layer(from_fn_with_state(state.clone(), limit))
+        .route_layer(guard)
+        .merge(probes)
+        .fallback(async || Problem::new(Kind::NotFound, "no such route of this service; docs/services.md lists them"));
     wrapped(routes, state)
 }
 

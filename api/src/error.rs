@@ -80,6 +80,10 @@ slugs! {
     NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is not ready";
     /// The answer took too long.
     Timeout = SERVICE_UNAVAILABLE, "timeout", "The answer took too long";
+    /// Somebody on whom the answer depends failed.
+    ProviderUnavailable = BAD_GATEWAY, "provider-unavailable", "A service that we depend on failed";
+    /// Somebody on whom the answer depends did not answer in time.
+    ProviderTimeout = SERVICE_UNAVAILABLE, "provider-timeout", "A service that we depend on did not answer in time";
     /// A fault of ours.
     Internal = INTERNAL_SERVER_ERROR, "internal", "A fault on our side";
 }

@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod postgres;
 pub mod process;
 pub mod rest;
+mod service;
 pub mod stream;
 pub mod supervisor;
 pub mod telemetry;

@@ -1,31 +1,44 @@
-//! Where a request carries its token (A.5).
+//! Where a request carries what it is known by (A.5).
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::error::{Kind, Problem};
 
 const API_KEY: &str = "x-api-key";
+const INTERNAL_KEY: &str = "x-internal-key";
 
-/// The token of a request; `None` without one. Both headers, or one twice, are refused: whoever
+/// What a request is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credential<'a> {
+    /// A token of ours.
+    Token(&'a str),
+    /// The key that the services of an installation share (O-065).
+    InternalKey(&'a str),
+}
+
+/// The credential of a request; `None` without one. Two of them, or one twice, are refused: whoever
 /// sends two means one of them, and we do not guess which.
-pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut given = headers.get_all(AUTHORIZATION).iter().map(|value| (true, value));
-    let mut keys = headers.get_all(API_KEY).iter().map(|value| (false, value));
-    let all = [given.next(), keys.next(), given.next().or_else(|| keys.next())];
-    let mut all = all.into_iter().flatten();
-    let Some((is_authorization, value)) = all.next() else { return Ok(None) };
-    if all.next().is_some() {
-        let detail = "send the token once: either `Authorization: Bearer …` or `X-API-Key: …`";
+pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Problem> {
+    let all = [AUTHORIZATION.as_str(), API_KEY, INTERNAL_KEY];
+    let mut given = all.into_iter().flat_map(|name| headers.get_all(name).iter().map(move |value| (name, value)));
+    let Some((name, value)) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        let detail = "send one of `Authorization: Bearer …`, `X-API-Key: …` and `X-Internal-Key: …`, and send it once";
         return Err(Problem::new(Kind::Validation, detail).with_code("two_credentials"));
     }
+    read(name, value).map(Some)
+}
+
+fn read<'a>(name: &str, value: &'a HeaderValue) -> Result<Credential<'a>, Problem> {
     let text = value.to_str().map_err(|_| unreadable())?.trim();
-    if !is_authorization {
-        return Ok(Some(text));
-    }
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(unreadable()),
+    match name {
+        API_KEY => Ok(Credential::Token(text)),
+        INTERNAL_KEY => Ok(Credential::InternalKey(text)),
+        _ => match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Credential::Token(token.trim())),
+            _ => Err(unreadable()),
+        },
     }
 }
 
@@ -37,7 +50,7 @@ fn unreadable() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     use super::*;
 
@@ -49,11 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_in_either_header() {
-        assert_eq!(token(&headers(&[])), Ok(None));
-        assert_eq!(token(&headers(&[("authorization", "Bearer t")])), Ok(Some("t")));
-        assert_eq!(token(&headers(&[("authorization", "bearer  t ")])), Ok(Some("t")));
-        assert_eq!(token(&headers(&[("x-api-key", "t")])), Ok(Some("t")));
+    fn a_credential_comes_in_one_of_three_headers() {
+        let read = |pair| credential(&headers(&[pair])).map(|found| format!("{found:?}"));
+        assert_eq!(credential(&headers(&[])), Ok(None));
+        assert_eq!(read(("authorization", "Bearer t")).unwrap(), r#"Some(Token("t"))"#);
+        assert_eq!(read(("authorization", "bearer  t ")).unwrap(), r#"Some(Token("t"))"#);
+        assert_eq!(read(("x-api-key", "t")).unwrap(), r#"Some(Token("t"))"#);
+        assert_eq!(read(("x-internal-key", "t")).unwrap(), r#"Some(InternalKey("t"))"#);
     }
 
     #[test]
@@ -62,15 +77,17 @@ mod tests {
             [("authorization", "Bearer t"), ("x-api-key", "t")],
             [("authorization", "Bearer t"), ("authorization", "Bearer t")],
             [("x-api-key", "t"), ("x-api-key", "u")],
+            [("x-internal-key", "t"), ("authorization", "Bearer t")],
+            [("x-internal-key", "t"), ("x-internal-key", "t")],
         ] {
-            assert_eq!(token(&headers(&two)).unwrap_err().kind(), Kind::Validation, "{two:?}");
+            assert_eq!(credential(&headers(&two)).unwrap_err().kind(), Kind::Validation, "{two:?}");
         }
     }
 
     #[test]
     fn another_scheme_is_refused() {
         for bad in ["Basic dTpw", "Bearer", "", "t"] {
-            assert_eq!(token(&headers(&[("authorization", bad)])).unwrap_err().kind(), Kind::Unauthorized, "{bad}");
+            assert_eq!(credential(&headers(&[("authorization", bad)])).unwrap_err().kind(), Kind::Unauthorized, "{bad}");
         }
     }
 }

@@ -4,8 +4,10 @@
 //! in, add it to `credentials.rs`; two ways at once stay an error.
 
 mod credentials;
+mod internal;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -14,7 +16,8 @@ use fermata_engine::access::Principal;
 use crate::app::AppState;
 use crate::error::{Kind, Problem};
 
-pub(crate) use credentials::token;
+use credentials::{Credential, credential};
+pub use internal::InternalKey;
 
 /// Who calls, for handlers of protected routes.
 #[derive(Debug, Clone)]
@@ -34,13 +37,25 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Lets a request through with its [`Caller`], or refuses it.
 pub async fn authenticate(State(app): State<AppState>, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let token = credentials::token(request.headers())?.ok_or_else(missing)?;
-    let principal = app.engine.authenticate(token).await?;
+    let principal = principal(&app, request.headers()).await?.ok_or_else(missing)?;
     let actor = Actor(principal.name.clone());
     request.extensions_mut().insert(Caller(principal));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(actor);
     Ok(response)
+}
+
+/// Who the headers say it is; `None` when they say nothing.
+pub(crate) async fn principal(app: &AppState, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    match credential(headers)? {
+        None => Ok(None),
+        Some(Credential::Token(token)) => Ok(Some(app.engine.authenticate(token).await?)),
+        Some(Credential::InternalKey(given)) => match &app.options.internal_key {
+            Some(key) if key.is(given) => Ok(Some(Principal::internal())),
+            _ => Err(Problem::new(Kind::Unauthorized, "that is not the internal key of this installation")
+                .with_code("internal_key_unknown")),
+        },
+    }
 }
 
 fn missing() -> Problem {

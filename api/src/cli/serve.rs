@@ -10,9 +10,10 @@ use crate::process::{Exit, ServeOptions, Trouble, serve};
 
 const EXAMPLES: &str = "\
 Examples:
-  fermata serve                              the roles of FERMATA_ROLES (all of them by default)
+  fermata serve                              the roles of FERMATA_ROLES (api, worker and browser by default)
   fermata serve --role api                   one role; start as many nodes as you like
   fermata serve --role worker --probes 0.0.0.0:9090
+  fermata serve --role echo                  a service beside the API, on a port of its own
 
 Settings come from the environment; `fermata config check` lists all that is wrong with them, and
 .env.example explains each. The schema must be current: run `fermata migrate` first.";
@@ -21,7 +22,7 @@ Settings come from the environment; `fermata config check` lists all that is wro
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
-    /// What this process does: api, worker, browser, with commas between
+    /// What this process does: api, worker, browser, logging, renderctl, echo, with commas between
     #[arg(long, value_delimiter = ',', value_parser = role, value_name = "ROLES")]
     role: Vec<Role>,
     /// A name for this process in the ready file

@@ -214,7 +214,7 @@ pub static GROUPS: &[Group] = &[
             )
             .aliases(&["DB_URL"])
             .example("postgres://fermata@127.0.0.1:5432/fermata")
-            .required_for(&[Role::Api, Role::Worker, Role::Browser])
+            .required_for(&Role::ALL)
             .secret(),
             Key::new(
                 "DB_MAX_CONNECTIONS",
@@ -376,6 +376,29 @@ pub static GROUPS: &[Group] = &[
             .aliases(&["BROWSER_SESSIONS"])
             .default("4")
             .unit("sessions"),
+        ],
+    },
+    Group {
+        title: "Services",
+        keys: &[
+            Key::new(
+                "INTERNAL_KEY",
+                Kind::Text,
+                "The secret that services of one installation show each other in X-INTERNAL-KEY; nobody has it when not set.",
+            )
+            .example("a-long-random-text")
+            .required_for(&[Role::Logging, Role::Echo])
+            .secret(),
+            Key::new("LISTEN_LOGGING", Kind::SocketAddress, "Where the logging role listens.")
+                .default("127.0.0.1:7072"),
+            Key::new("LISTEN_RENDERCTL", Kind::SocketAddress, "Where the renderctl role listens.")
+                .default("127.0.0.1:7073"),
+            Key::new("LISTEN_ECHO", Kind::SocketAddress, "Where the echo role listens.").default("127.0.0.1:7074"),
+            Key::new("RENDER_API_TOKEN", Kind::Text, "The token that Render knows us by; it is sent nowhere else.")
+                .example("rnd_0000")
+                .required_for(&[Role::Renderctl])
+                .secret(),
+            Key::new("RENDER_API_BASE_URL", HTTP, "Where Render's API is.").default("https://api.render.com/v1"),
         ],
     },
     Group {

@@ -45,6 +45,12 @@ pub enum Role {
     Worker,
     /// Owns browsers.
     Browser,
+    /// Takes in log lines and finds them again (logging-svc).
+    Logging,
+    /// Speaks with Render (renderctl-svc).
+    Renderctl,
+    /// Mirrors what it is sent (echo-agent-svc).
+    Echo,
     /// `fermata dev`, which starts the others on loopback. Requires nothing, has defaults of its own.
     Dev,
     /// A command that comes and goes, such as `fermata migrate`. Requires nothing.
@@ -53,7 +59,9 @@ pub enum Role {
 
 impl Role {
     /// Names that `FERMATA_ROLES` and `--role` accept.
-    pub const SERVED: &'static [&'static str] = &["api", "worker", "browser"];
+    pub const SERVED: &'static [&'static str] = &["api", "worker", "browser", "logging", "renderctl", "echo"];
+    /// Every role that a process serves.
+    pub const ALL: [Self; 6] = [Self::Api, Self::Worker, Self::Browser, Self::Logging, Self::Renderctl, Self::Echo];
 
     /// Name in configuration, logs and reports.
     pub const fn name(self) -> &'static str {
@@ -61,6 +69,9 @@ impl Role {
             Self::Api => "api",
             Self::Worker => "worker",
             Self::Browser => "browser",
+            Self::Logging => "logging",
+            Self::Renderctl => "renderctl",
+            Self::Echo => "echo",
             Self::Dev => "dev",
             Self::Tool => "tool",
         }
@@ -68,7 +79,7 @@ impl Role {
 
     /// The served role of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Api, Self::Worker, Self::Browser].into_iter().find(|role| role.name() == name)
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -138,6 +149,18 @@ pub struct Config {
     pub webdriver_url: Option<Secret>,
     /// `MAX_SESSIONS`.
     pub max_sessions: usize,
+    /// `LISTEN_LOGGING`.
+    pub listen_logging: SocketAddr,
+    /// `LISTEN_RENDERCTL`.
+    pub listen_renderctl: SocketAddr,
+    /// `LISTEN_ECHO`.
+    pub listen_echo: SocketAddr,
+    /// `INTERNAL_KEY`.
+    pub internal_key: Option<Secret>,
+    /// `RENDER_API_BASE_URL`.
+    pub render_api_base_url: Url,
+    /// `RENDER_API_TOKEN`.
+    pub render_api_token: Option<Secret>,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
     /// `FERMATA_LOG`.
@@ -201,6 +224,12 @@ impl Config {
             allow_private_hosts: values.optional("ALLOW_PRIVATE_HOSTS")?.unwrap_or_default(),
             webdriver_url: values.optional("FERMATA_WEBDRIVER_URL")?,
             max_sessions: values.get("MAX_SESSIONS")?,
+            listen_logging: values.get("LISTEN_LOGGING")?,
+            listen_renderctl: values.get("LISTEN_RENDERCTL")?,
+            listen_echo: values.get("LISTEN_ECHO")?,
+            internal_key: values.optional("INTERNAL_KEY")?,
+            render_api_base_url: values.get("RENDER_API_BASE_URL")?,
+            render_api_token: values.optional("RENDER_API_TOKEN")?,
             log_format: values.get("LOG_FORMAT")?,
             log_filter: values.get("FERMATA_LOG")?,
             otlp_endpoint: values.optional("OTEL_EXPORTER_OTLP_ENDPOINT")?,
@@ -297,11 +326,15 @@ impl Reading {
 
 const ROLES: &str = "FERMATA_ROLES";
 
-/// The roles that `FERMATA_ROLES` names; all of them when it names none that we know, so that the report is complete.
+/// The roles that `FERMATA_ROLES` names; those of its default when it names none that we know, so that
+/// the report says more than that.
 fn configured_roles(sources: &Sources) -> Vec<Role> {
-    let set = key_named(ROLES).and_then(|key| sources.resolve(key)).map(|(raw, _)| raw).unwrap_or_default();
-    let named: Vec<Role> = value::words(&set).filter_map(Role::named).collect();
-    if named.is_empty() { Role::SERVED.iter().filter_map(|name| Role::named(name)).collect() } else { named }
+    let key = key_named(ROLES);
+    let set = key.and_then(|key| sources.resolve(key)).map(|(raw, _)| raw);
+    let default = key.and_then(|key| key.default).map(str::to_owned);
+    let named = |words: String| value::words(&words).filter_map(Role::named).collect::<Vec<_>>();
+    let mut named = [set, default].into_iter().flatten().map(named);
+    named.find(|roles| !roles.is_empty()).unwrap_or_default()
 }
 
 fn missing(key: &Key) -> Note {

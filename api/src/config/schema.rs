@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{GROUPS, Key, Kind, keys};
+use super::keys::{GROUPS, Key, Kind, key_named, keys};
 use super::site::{is_address, is_name};
 use super::value::{is_headers, is_log_filter, is_url};
 use super::{HostPattern, Role};
@@ -13,18 +13,20 @@ use super::{HostPattern, Role};
 /// The configuration as a JSON Schema 2020-12 of an object with one property per key.
 ///
 /// Numbers, booleans and lists are typed; a loader reads them from text first. What a role requires
-/// is asked of a configuration that names the role or, as then all are served, names none.
+/// is asked of a configuration that names the role or, for a role that is served by default, names none.
 pub fn json_schema() -> Value {
     let properties: Map<String, Value> = keys().map(|key| (key.name.to_owned(), property(key))).collect();
-    let requirements: Vec<Value> = [Role::Api, Role::Worker, Role::Browser]
+    let by_default = key_named("FERMATA_ROLES").and_then(|key| key.default).unwrap_or_default();
+    let requirements: Vec<Value> = Role::ALL
         .into_iter()
         .map(|role| {
             let required: Vec<&str> =
                 keys().filter(|key| key.required_for.contains(&role)).map(|key| key.name).collect();
-            json!({
-                "if": { "properties": { "FERMATA_ROLES": { "contains": { "const": role.name() } } } },
-                "then": { "required": required },
-            })
+            let mut named = json!({ "properties": { "FERMATA_ROLES": { "contains": { "const": role.name() } } } });
+            if !by_default.split(',').any(|name| name == role.name()) {
+                named["required"] = json!(["FERMATA_ROLES"]);
+            }
+            json!({ "if": named, "then": { "required": required } })
         })
         .collect();
     json!({

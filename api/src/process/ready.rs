@@ -1,5 +1,6 @@
 //! The ready file: where everything is, written once it answers (contract, section 2).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -22,6 +23,9 @@ pub struct Ready {
     /// The WebDriver endpoint of the browser role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webdriver: Option<String>,
+    /// The services beside the API, by role.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, String>,
     /// A file that holds a token with every scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,

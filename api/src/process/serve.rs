@@ -20,9 +20,11 @@ use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
+use crate::auth::InternalKey;
 use crate::config::{Config, Role, Site};
 use crate::graphql::GraphqlOptions;
 use crate::rest::RateLimit;
+use crate::service;
 use crate::stream::Streams;
 use crate::supervisor::{Supervisor, SupervisorOptions};
 use crate::telemetry::{
@@ -98,6 +100,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
     // Addresses first: what is taken should be said before anything is started.
     let control = bind(has(Role::Api), config.listen_control, "LISTEN_CONTROL").await?;
     let telemetry = bind(has(Role::Api), config.listen_telemetry, "LISTEN_TELEMETRY").await?;
+    let services = service_sockets(config).await?;
     let probes = match options.probes {
         Some(address) => Some(Bound::to(address, "--probes").await?),
         None => None,
@@ -122,6 +125,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         control: control.as_ref().map(|bound| bound.url("http")),
         telemetry: telemetry.as_ref().map(|bound| bound.url("ws")),
         webdriver: supervisor.as_ref().map(Supervisor::endpoint),
+        services: services.iter().map(|(role, bound)| (role.name().to_owned(), bound.url("http"))).collect(),
         pid: std::process::id(),
         nodes: vec![ReadyNode {
             node: engine.node().map_or_else(|| name.clone(), |id| id.to_string()),
@@ -143,11 +147,27 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
     if let Some(bound) = control {
         bound.serve(app_with(state.clone(), mounts), &stopping, &mut tasks);
     }
+    for (role, bound) in services {
+        if let Some(routes) = service::routes(role, config, state.clone()) {
+            bound.serve(routes, &stopping, &mut tasks);
+        }
+    }
     if let Some(bound) = probes {
         let (routes, _) = crate::rest::probes().split_for_parts();
         bound.serve(routes.with_state(state), &stopping, &mut tasks);
     }
     Ok(Running { engine, supervisor, exporter, work_dir, stopping, tasks, ready })
+}
+
+/// The sockets of the services among the roles.
+async fn service_sockets(config: &Config) -> Result<Vec<(Role, Bound)>, Trouble> {
+    let mut sockets = Vec::new();
+    for &role in &config.roles {
+        if let Some((address, key)) = service::address(role, config) {
+            sockets.push((role, Bound::to(address, key).await?));
+        }
+    }
+    Ok(sockets)
 }
 
 async fn bind(wanted: bool, address: SocketAddr, key: &str) -> Result<Option<Bound>, Trouble> {
@@ -205,8 +225,8 @@ async fn open(
     let catalog = flows.with_code(&registry);
     let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
     let mut wanted = EngineOptions::new(url, Artifacts::new(&config.artifacts_dir), registry);
-    // A process that only keeps browsers needs the database for its clock alone.
-    let busy = config.roles.iter().any(|role| *role != Role::Browser);
+    // A process that has neither runs nor their readers needs the database for little.
+    let busy = config.roles.iter().any(|role| matches!(role, Role::Api | Role::Worker | Role::Logging));
     wanted.max_connections = if busy { config.db_max_connections } else { 1 };
     wanted.writer_connections = if busy { usize::try_from(config.writer_connections).unwrap_or(1) } else { 1 };
     wanted.default_client.clone_from(&config.default_client);
@@ -224,6 +244,7 @@ fn state(config: &Config, engine: &Engine, catalog: Catalog, recorder: Prometheu
         max_in_flight: config.max_in_flight,
         rate_limit: RateLimit::new(config.rate_limit_per_minute, config.rate_limit_burst),
         probes_require_auth: config.probes_require_auth,
+        internal_key: config.internal_key.as_ref().map(|key| InternalKey::new(key.expose())),
         public_base_url: config.public_base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let mut state = AppState::new(engine.clone(), options);

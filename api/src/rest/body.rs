@@ -25,7 +25,7 @@ const MAX_MISFITS: usize = 20;
 
 /// A body that must be there.
 #[derive(Debug)]
-pub(super) struct JsonBody<T>(pub(super) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// A body that may be empty.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 mod actions;
 mod artifacts;
 mod asked;
-mod body;
+pub(crate) mod body;
 pub(crate) mod commands;
 mod control;
 pub(crate) mod docs;
@@ -40,6 +40,11 @@ pub use rate_limit::{RateLimit, RateLimiter};
 /// What tells of the process itself.
 pub(crate) fn probes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(probes::health)).routes(routes!(probes::ready)).routes(routes!(probes::metrics))
+}
+
+/// What the process was told.
+pub(crate) fn config() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(probes::config))
 }
 
 /// Pages about what the API answers, open to everybody.
@@ -84,5 +89,5 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::rotate))
         .routes(routes!(tickets::create))
-        .routes(routes!(probes::config))
+        .merge(config())
 }

@@ -72,9 +72,9 @@ pub(crate) async fn caller(
 ) -> Result<Option<Principal>, Problem> {
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered = offered.flat_map(|value| value.split(',')).find_map(|word| word.trim().strip_prefix(BEARER));
-    match (auth::token(headers)?, offered, ticket) {
-        (None, None, None) => Ok(None),
-        (Some(token), None, None) | (None, Some(token), None) => Ok(Some(app.engine.authenticate(token).await?)),
+    match (auth::principal(app, headers).await?, offered, ticket) {
+        (by_header, None, None) => Ok(by_header),
+        (None, Some(token), None) => Ok(Some(app.engine.authenticate(token).await?)),
         (None, None, Some(ticket)) => Ok(Some(app.engine.redeem(ticket).await?)),
         _ => {
             let detail = "say who you are once: by header, by subprotocol, by ticket, or in the first frame";

@@ -19,6 +19,7 @@ const SECRET_NAMES: &[&str] = &[
     "token",
     "apikey",
     "accesskey",
+    "internalkey",
     "privatekey",
     "secretkey",
     "signingkey",
@@ -34,7 +35,7 @@ const PAYLOAD_NAMES: &[&str] = &["payload", "rawbody", "requestbody", "responseb
 
 /// How issued keys begin; [`TOKEN_LENGTH`] or more characters must follow.
 const TOKEN_PREFIXES: &[&str] =
-    &["eyJ", "sk-", "sk_live_", "sk_test_", "ghp_", "gho_", "ghs_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "whsec_"];
+    &["eyJ", "sk-", "sk_live_", "sk_test_", "ghp_", "gho_", "ghs_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "whsec_", "rnd_"];
 const TOKEN_LENGTH: usize = 12;
 
 /// Replaces tokens, authorization headers, passwords and the userinfo of URLs by [`REDACTED`].

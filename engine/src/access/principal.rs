@@ -64,6 +64,17 @@ impl Principal {
         }
     }
 
+    /// Another service of this installation: it shows the internal key instead of a token (A.5).
+    pub fn internal() -> Self {
+        Self {
+            id: "internal".to_owned(),
+            name: "internal".to_owned(),
+            client_id: EVERY_CLIENT.to_owned(),
+            scopes: BTreeSet::from([Scope::Internal]),
+            command_types: None,
+        }
+    }
+
     /// Whether it has a scope, by name or through `admin`.
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)

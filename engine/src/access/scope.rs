@@ -49,6 +49,8 @@ scopes! {
     MetricsRead = "metrics:read",
     /// Ask the GraphQL schema about itself.
     GraphqlIntrospect = "graphql:introspect",
+    /// Ask the services behind the API, as they ask each other.
+    Internal = "internal",
     /// Create, list, rotate and revoke tokens.
     TokensAdmin = "tokens:admin",
     /// Everything.
