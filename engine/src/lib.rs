@@ -13,6 +13,7 @@ pub mod effect;
 pub mod engine;
 pub mod event;
 pub mod id;
+pub mod log;
 mod node;
 mod queue;
 pub mod read;

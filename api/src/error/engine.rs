@@ -6,6 +6,7 @@ use fermata_engine::access::{AuthError, Denied, TicketError, TokenAdminError};
 use fermata_engine::artifact::ArtifactError;
 use fermata_engine::effect::SwitchError;
 use fermata_engine::event::{CursorError, FollowEnd};
+use fermata_engine::log::LogError;
 use fermata_engine::read::ReadError;
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
 use fermata_engine::store::StoreError;
@@ -103,6 +104,16 @@ impl From<DecideError> for Problem {
             DecideError::Denied(denied) => denied.into(),
             DecideError::Invalid(error) => Self::invalid("", error.to_string()),
             DecideError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Denied(denied) => denied.into(),
+            LogError::Invalid { pointer, message } => Self::invalid(pointer, message),
+            LogError::Store(error) => error.into(),
         }
     }
 }

@@ -148,7 +148,8 @@ static WORDS: &[Page] = &[
     page("nul", "A text holds a NUL character, which the database cannot keep.", "Leave it out; `errors` names the place."),
     page("token_missing", "No token was sent.", "Send `Authorization: Bearer TOKEN`, or `X-API-Key: TOKEN`."),
     page("scheme_unknown", "The Authorization header is not a bearer token.", "Send `Authorization: Bearer TOKEN`."),
-    page("two_credentials", "More than one token was sent, and we do not guess which one is meant.", "Send either `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`, once."),
+    page("two_credentials", "More than one credential was sent, and we do not guess which one is meant.", "Send one of `Authorization: Bearer TOKEN`, `X-API-Key: TOKEN` and `X-Internal-Key: KEY`, and send it once."),
+    page("internal_key_unknown", "The key in X-Internal-Key is not the one of this installation, or this process was given none.", "Start the caller and this process with the same INTERNAL_KEY."),
     page("commit_unknown", "The database or the answer went away while a change was under way: nobody can tell whether it was carried out.", "Send exactly the same request again with the same idempotency key (a signal: the same signal_id); it is carried out once. Without a key, look first: `fermata runs list`."),
 ];
 

@@ -72,13 +72,13 @@ pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
 }
 
 /// An id out of a query string.
-pub(super) fn id_param<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+pub(crate) fn id_param<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
     let parse = |text: &str| text.parse().map_err(|_| Problem::invalid(format!("/{name}"), "must be a UUID"));
     text.map(parse).transpose()
 }
 
 /// A time (RFC 3339). A plus sign that nobody escaped has become a space; it is put back.
-pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Problem> {
+pub(crate) fn time(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Problem> {
     let parse = |text: &str| {
         let parsed = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
         parsed.map(|time| time.to_utc()).map_err(|_| {
@@ -89,13 +89,13 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc
 }
 
 /// Words with commas between.
-pub(super) fn words(text: Option<&str>) -> Vec<String> {
+pub(crate) fn words(text: Option<&str>) -> Vec<String> {
     let words = text.unwrap_or_default().split(',').map(str::trim);
     words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// The page that a query asks for.
-pub(super) fn page(limit: Option<u32>, after: Option<&str>) -> Result<Page, Problem> {
+pub(crate) fn page(limit: Option<u32>, after: Option<&str>) -> Result<Page, Problem> {
     Page::new(limit, after).map_err(|error| {
         let pointer = match error {
             PageError::Limit => "/limit",
@@ -106,7 +106,7 @@ pub(super) fn page(limit: Option<u32>, after: Option<&str>) -> Result<Page, Prob
 }
 
 /// A page as an answer, with its `Link` to the next one (RFC 8288).
-pub(super) fn listed<T: Serialize>(uri: &Uri, page: Paged<T>) -> Response {
+pub(crate) fn listed<T: Serialize>(uri: &Uri, page: Paged<T>) -> Response {
     let link = page.next_cursor.as_deref().map(|cursor| next_link(uri, cursor));
     answered(link, Json(page))
 }

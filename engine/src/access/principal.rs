@@ -70,7 +70,7 @@ impl Principal {
             id: "internal".to_owned(),
             name: "internal".to_owned(),
             client_id: EVERY_CLIENT.to_owned(),
-            scopes: BTreeSet::from([Scope::Internal]),
+            scopes: BTreeSet::from([Scope::Internal, Scope::LogsWrite]),
             command_types: None,
         }
     }

@@ -49,6 +49,10 @@ scopes! {
     MetricsRead = "metrics:read",
     /// Ask the GraphQL schema about itself.
     GraphqlIntrospect = "graphql:introspect",
+    /// Find log lines.
+    LogsRead = "logs:read",
+    /// Send log lines.
+    LogsWrite = "logs:write",
     /// Ask the services behind the API, as they ask each other.
     Internal = "internal",
     /// Create, list, rotate and revoke tokens.

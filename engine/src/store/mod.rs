@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod batch;
 pub(crate) mod history;
 mod kill_switch;
+mod log;
 pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod outside;

@@ -4,7 +4,7 @@
 //! transaction runs in a task of its own: a request that is given up cannot cancel it half-way.
 
 mod many;
-mod query;
+pub(super) mod query;
 pub(super) mod row;
 
 use std::panic::resume_unwind;

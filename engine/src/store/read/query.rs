@@ -6,6 +6,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::id::{ArtifactId, GateId, RunId};
+use crate::log::LogFilter;
 use crate::read::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, GateFilter, Page};
 
 type Query = QueryBuilder<Postgres>;
@@ -160,6 +161,29 @@ pub(super) fn events(client: &str, filter: &EventFilter, (after, until): (i64, i
     }
     query.push(" order by e.position limit ").push_bind(i64::from(most));
     query
+}
+
+pub(in crate::store) fn logs(filter: &LogFilter, page: Page) -> Query {
+    let mut query = Query::new(
+        "select id, at, received_at, level, service, message, trace_id, correlation_id, run_id, data
+         from fermata.logs where true",
+    );
+    equal(&mut query, "service", filter.service.as_deref());
+    equal(&mut query, "trace_id", filter.trace_id.as_deref());
+    equal(&mut query, "correlation_id", filter.correlation_id.as_deref());
+    any(&mut query, "level", &filter.levels);
+    if let Some(run) = filter.run {
+        query.push(" and run_id = ").push_bind(run.0);
+    }
+    if let Some(since) = filter.since {
+        // Nothing is received long before it happens; it may be received long after.
+        query.push(" and at >= ").push_bind(since);
+        query.push(" and id >= ").push_bind(floor(since, -ID_SLACK));
+    }
+    if let Some(until) = filter.until {
+        query.push(" and at < ").push_bind(until);
+    }
+    newest_first(query, page)
 }
 
 /// The one client to narrow a query to, if the principal acts for one only.
