@@ -108,40 +108,59 @@ install_packages() {
     fail "apt-get could not install them (its words are above); install the equivalents by hand and run this again. Where chromium is only a snap (Ubuntu), Google Chrome with a matching chromedriver on the PATH will do"
 }
 
-# promtool checks the alerts. Its package also brings a server that would be started, so only the program is
-# taken out of it. Nothing fails without it: the tests leave the alerts out and say so.
-fetch_promtool() {
-  if has promtool || ! has apt-get || ! has dpkg-deb; then return 0; fi
+# Takes programs out of Debian packages whose installation would start a service that nobody asked for:
+# promtool (of prometheus) checks the alerts, pgbouncer stands between the tests and Postgres.
+fetch_programs() {
+  local -a wanted=()
+  has promtool || wanted+=(promtool)
+  has pgbouncer || wanted+=(pgbouncer)
+  if ((${#wanted[@]} == 0)) || ! has apt-get || ! has dpkg-deb; then return 0; fi
   if ((EUID != 0)) && ! has sudo; then return 0; fi
-  local folder
-  folder="$(mktemp -d "${TMPDIR:-/tmp}/fermata-promtool.XXXXXX")"
-  say "fetching promtool…"
-  if (cd "$folder" && apt-get -qq download prometheus >/dev/null 2>&1 &&
-    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool); then
-    as_root install -m 0755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
-  else
-    say "promtool could not be fetched; the alerts will not be tested"
-  fi
-  rm -rf -- "$folder"
+  local folder program
+  for program in "${wanted[@]}"; do
+    say "fetching $program…"
+    folder="$(mktemp -d "${TMPDIR:-/tmp}/fermata-$program.XXXXXX")"
+    # The second time with fresh package lists.
+    if ! (cd "$folder" && { "take_$program" || { as_root apt-get -qq update && "take_$program"; }; }); then
+      say "$program could not be fetched; the tests that need it say so"
+    fi
+    rm -rf -- "$folder"
+  done
+}
+
+take_promtool() {
+  apt-get -qq download prometheus >/dev/null 2>&1 &&
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool &&
+    as_root install -m 0755 usr/bin/promtool /usr/local/bin/promtool
+}
+
+# With the libraries that it brings along, in a folder of their own.
+take_pgbouncer() {
+  local -r home=/usr/local/lib/fermata-pgbouncer
+  local package
+  local -a libraries
+  mapfile -t libraries < <(apt-cache depends pgbouncer | grep -oE 'lib(event|c-?ares)[^ ]*' | sort -u)
+  apt-get -qq download pgbouncer "${libraries[@]}" >/dev/null 2>&1 || return 1
+  for package in ./*.deb; do dpkg-deb -x "$package" . || return 1; done
+  as_root mkdir -p "$home" && as_root cp -a usr/lib/*/lib*.so* "$home/" &&
+    as_root install -m 0755 usr/sbin/pgbouncer "$home/pgbouncer" &&
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s/pgbouncer "$@"\n' "$home" "$home" |
+    as_root tee /usr/local/bin/pgbouncer >/dev/null && as_root chmod 0755 /usr/local/bin/pgbouncer
 }
 
 main() {
   check_rust
-  if [[ "${1:-}" == promtool ]]; then
-    fetch_promtool
-    return 0
-  fi
   local -a packages
   read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
-  if ((${#packages[@]} == 0)); then return 0; fi
-  install_packages "${packages[@]}"
-  read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
   if ((${#packages[@]} > 0)); then
-    fail "still missing after the installation: ${packages[*]} (PostgreSQL must be $OLDEST_POSTGRES or newer)"
+    install_packages "${packages[@]}"
+    read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
+    if ((${#packages[@]} > 0)); then
+      fail "still missing after the installation: ${packages[*]} (PostgreSQL must be $OLDEST_POSTGRES or newer)"
+    fi
+    say "done"
   fi
-  # Only now, when the package lists are fresh; `scripts/bootstrap.sh promtool` does it at any time.
-  fetch_promtool
-  say "done"
+  if [[ "${1:-}" == tests ]]; then fetch_programs; fi
 }
 
 main "$@"

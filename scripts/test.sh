@@ -12,6 +12,7 @@ target="$(cd "$target" && pwd)"
 export FERMATA_BIN="$target/release/fermata"
 export FERMATA_DEMO_SITE_BIN="$target/release/fermata-demo-site"
 
+scripts/bootstrap.sh tests
 SECONDS=0
 "$cargo" build --quiet --release -p fermata-tests --bin fermata-test-cluster
 

@@ -21,6 +21,8 @@ use crate::workflow::Registry;
 pub struct EngineOptions {
     /// The database, as a login that may take the roles of the schema.
     pub database_url: String,
+    /// A pooler before the same database, in transaction mode, for reads that answer requests.
+    pub pooler_url: Option<String>,
     /// The most connections in each pool.
     pub max_connections: u32,
     /// Connections of the group writer.
@@ -46,6 +48,7 @@ impl EngineOptions {
     pub fn new(database_url: impl Into<String>, artifacts: Artifacts, registry: Registry) -> Self {
         Self {
             database_url: database_url.into(),
+            pooler_url: None,
             max_connections: 10,
             writer_connections: 2,
             default_client: None,
@@ -79,7 +82,8 @@ struct Inner {
 impl Engine {
     /// Connects, checks schema and settings, and starts the writer.
     pub async fn open(options: EngineOptions) -> Result<Self, StoreError> {
-        let store = Store::connect(&options.database_url, options.max_connections).await?;
+        let store =
+            Store::connect(&options.database_url, options.pooler_url.as_deref(), options.max_connections).await?;
         store.check_schema().await?;
         if !options.allow_unsafe_durability {
             store.check_durability().await?;

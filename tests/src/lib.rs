@@ -6,9 +6,11 @@
 mod database;
 mod dev;
 mod outside;
+mod pooler;
 mod wait;
 
 pub use database::{TestDb, cluster_url, contents, submission};
 pub use dev::{Dev, NodeEntry, Ready};
 pub use outside::{Ledger, Post, Promises};
+pub use pooler::Pooler;
 pub use wait::{PATIENCE, eventually};

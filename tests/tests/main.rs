@@ -10,6 +10,7 @@ mod house;
 mod kill_switch;
 mod metrics;
 mod order;
+mod pooler;
 mod runs;
 mod secrets;
 mod stream;

@@ -87,7 +87,11 @@ mod tests {
     #[test]
     fn another_scheme_is_refused() {
         for bad in ["Basic dTpw", "Bearer", "", "t"] {
-            assert_eq!(credential(&headers(&[("authorization", bad)])).unwrap_err().kind(), Kind::Unauthorized, "{bad}");
+            assert_eq!(
+                credential(&headers(&[("authorization", bad)])).unwrap_err().kind(),
+                Kind::Unauthorized,
+                "{bad}"
+            );
         }
     }
 }

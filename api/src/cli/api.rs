@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use fermata_engine::clock::Clock;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
 use crate::error::ProblemBody;
@@ -14,6 +16,9 @@ use crate::process::{Exit, READY_FILE, Ready, Trouble};
 
 /// How long an answer may take; longer than any limit of the API.
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long one read waits in all, when it is told to come again.
+const MAX_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where the API is and who asks.
 #[derive(Debug, Clone, Args)]
@@ -96,9 +101,21 @@ impl Api {
         &self.token
     }
 
-    /// Reads something.
+    /// Reads something. Told that it asks too much (429), it waits as long as it is told to, and
+    /// asks again: reading twice does no harm.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Trouble> {
-        self.send(self.request(Method::GET, path)).await
+        let mut patience = MAX_PATIENCE;
+        loop {
+            let request = self.request(Method::GET, path);
+            let answer = request.send().await.map_err(|error| unreachable(&self.base, &error))?;
+            match come_again(&answer).filter(|wait| *wait <= patience) {
+                Some(wait) => {
+                    patience -= wait;
+                    Clock::system().wait(wait).await;
+                }
+                None => return self.read(answer).await,
+            }
+        }
     }
 
     /// Asks for something to be done.
@@ -122,6 +139,10 @@ impl Api {
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Trouble> {
         let answer = request.send().await.map_err(|error| unreachable(&self.base, &error))?;
+        self.read(answer).await
+    }
+
+    async fn read(&self, answer: Response) -> Result<Value, Trouble> {
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| unreachable(&self.base, &error))?;
         if status.is_success() {
@@ -136,6 +157,12 @@ impl Api {
         }
         Err(refused(status, &body))
     }
+}
+
+/// How long to wait before asking again, when that is what the API says.
+fn come_again(answer: &Response) -> Option<Duration> {
+    let secs = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    (answer.status() == StatusCode::TOO_MANY_REQUESTS).then(|| Duration::from_secs(secs))
 }
 
 fn inherited_token() -> Option<String> {

@@ -217,6 +217,13 @@ pub static GROUPS: &[Group] = &[
             .required_for(&Role::ALL)
             .secret(),
             Key::new(
+                "DATABASE_POOLER_URL",
+                Kind::Url { schemes: &["postgres", "postgresql"] },
+                "A pooler in transaction mode (PgBouncer) before the same database, for reads that answer requests.",
+            )
+            .example("postgres://fermata@127.0.0.1:6432/fermata")
+            .secret(),
+            Key::new(
                 "DB_MAX_CONNECTIONS",
                 Kind::Integer { min: 1, max: 1000 },
                 "Largest size of this process's connection pool; the writer's connections are extra.",

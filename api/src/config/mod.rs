@@ -99,6 +99,8 @@ pub struct Config {
     pub drain: Duration,
     /// `DATABASE_URL`; set whenever a served role is among the roles.
     pub database_url: Option<Secret>,
+    /// `DATABASE_POOLER_URL`.
+    pub database_pooler_url: Option<Secret>,
     /// `DB_MAX_CONNECTIONS`.
     pub db_max_connections: u32,
     /// `WRITER_CONNECTIONS`.
@@ -199,6 +201,7 @@ impl Config {
             data_dir,
             drain: values.get("FERMATA_DRAIN_SECS")?,
             database_url: values.optional("DATABASE_URL")?,
+            database_pooler_url: values.optional("DATABASE_POOLER_URL")?,
             db_max_connections: values.get("DB_MAX_CONNECTIONS")?,
             writer_connections: values.get("WRITER_CONNECTIONS")?,
             allow_unsafe_durability: values.get("ALLOW_UNSAFE_DURABILITY")?,

@@ -28,6 +28,10 @@ impl From<StoreError> for Problem {
                 tracing::warn!(error = source as &(dyn Error + 'static), "the database cannot be reached");
                 unavailable(&error).with_code("database_unreachable")
             }
+            StoreError::Lost(source) => {
+                tracing::warn!(error = source as &(dyn Error + 'static), "a connection to the database broke");
+                unavailable(&error).with_code("database_lost")
+            }
             StoreError::Busy => unavailable(&error).with_code("busy"),
             StoreError::Stopped => unavailable(&error).with_code("stopping"),
             StoreError::Refused(_) | StoreError::Schema(_) | StoreError::Unsafe { .. } => Self::internal(&error),

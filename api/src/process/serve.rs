@@ -225,6 +225,7 @@ async fn open(
     let catalog = flows.with_code(&registry);
     let url = config.database_url.as_ref().map(|url| url.expose().to_owned()).unwrap_or_default();
     let mut wanted = EngineOptions::new(url, Artifacts::new(&config.artifacts_dir), registry);
+    wanted.pooler_url = config.database_pooler_url.as_ref().map(|url| url.expose().to_owned());
     // A process that has neither runs nor their readers needs the database for little.
     let busy = config.roles.iter().any(|role| matches!(role, Role::Api | Role::Worker | Role::Logging));
     wanted.max_connections = if busy { config.db_max_connections } else { 1 };

@@ -106,10 +106,12 @@ impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         let why = crate::telemetry::redact(&chain(&error)).into_owned();
         match error {
-            StoreError::Unreachable(_) => Self::new(Exit::Unreachable, "the database cannot be reached")
-                .why(why)
-                .remedy("check that Postgres runs and that DATABASE_URL names it; `fermata doctor` looks closer")
-                .code("database_unreachable"),
+            StoreError::Unreachable(_) | StoreError::Lost(_) => {
+                Self::new(Exit::Unreachable, "the database cannot be reached")
+                    .why(why)
+                    .remedy("check that Postgres runs and that DATABASE_URL names it; `fermata doctor` looks closer")
+                    .code("database_unreachable")
+            }
             StoreError::Schema(_) => Self::failed("the schema of the database does not fit this program")
                 .why(why)
                 .remedy("run: fermata migrate (a database of an unreleased build needs a fresh folder instead)")

@@ -14,8 +14,9 @@ use crate::error::{Kind, Problem};
 
 /// The word for programs.
 const CODE: &str = "commit_unknown";
-/// Codes of a database or node that went away. They are no doubt for who only reads.
-const GONE: [&str; 2] = ["database_unreachable", "stopping"];
+/// Codes of a database or node that went away under way. They are no doubt for who only reads, and
+/// there is none where no connection could be had.
+const GONE: [&str; 2] = ["database_lost", "stopping"];
 /// When to come back.
 const RETRY_AFTER_SECS: u64 = 1;
 

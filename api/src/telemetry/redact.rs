@@ -34,8 +34,21 @@ const SECRET_NAMES: &[&str] = &[
 const PAYLOAD_NAMES: &[&str] = &["payload", "rawbody", "requestbody", "responsebody", "body", "caption"];
 
 /// How issued keys begin; [`TOKEN_LENGTH`] or more characters must follow.
-const TOKEN_PREFIXES: &[&str] =
-    &["eyJ", "sk-", "sk_live_", "sk_test_", "ghp_", "gho_", "ghs_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "whsec_", "rnd_"];
+const TOKEN_PREFIXES: &[&str] = &[
+    "eyJ",
+    "sk-",
+    "sk_live_",
+    "sk_test_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "whsec_",
+    "rnd_",
+];
 const TOKEN_LENGTH: usize = 12;
 
 /// Replaces tokens, authorization headers, passwords and the userinfo of URLs by [`REDACTED`].

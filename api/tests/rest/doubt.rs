@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use fermata_api::app::AppOptions;
+use fermata_engine::workflow::Registry;
 use fermata_tests::eventually;
+use futures::future::join_all;
 use serde_json::json;
 use sqlx::{Executor as _, PgPool};
 
@@ -53,11 +55,41 @@ async fn a_change_whose_connection_breaks_is_in_doubt_and_a_read_is_not() {
 
     let read =
         cut(&rest, "lock table fermata.run in access exclusive mode", "GET", &format!("/v1/commands/{id}")).await;
-    read.problem(503, "database_unreachable");
+    read.problem(503, "database_lost");
     assert_eq!(read.header("retry-after"), "1");
 
     let again = rest.post(&cancel, &json!({})).await;
     assert_eq!((again.status.as_u16(), again.json()["status"].as_str()), (200, Some("CANCELLED")));
+}
+
+#[tokio::test]
+async fn a_change_that_got_no_connection_was_never_begun_and_says_so() {
+    let rest = Rest::new().await;
+    let id = rest.submit(&json!({})).await;
+    let cancel = format!("/v1/commands/{id}/cancel");
+    let stranger = stranger(&rest).await;
+    let mut lock = stranger.begin().await.unwrap();
+    lock.execute("lock table fermata.live in access exclusive mode").await.unwrap();
+    // As many as the pool has connections wait for the lock; one more waits for a connection.
+    let connections = rest.db.options(Registry::new()).max_connections;
+    let nothing = json!({});
+    let (held, refused) = tokio::join!(join_all((0..connections).map(|_| rest.post(&cancel, &nothing))), async {
+        eventually("all of them wait", || async {
+            let waiting: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&stranger)
+            .await
+            .unwrap();
+            (waiting >= i64::from(connections)).then_some(())
+        })
+        .await;
+        let refused = rest.post(&cancel, &json!({})).await;
+        lock.rollback().await.unwrap();
+        refused
+    });
+    refused.problem(503, "database_unreachable");
+    assert!(held.iter().any(|answer| answer.status == 200), "those that had one were carried out");
 }
 
 #[tokio::test]

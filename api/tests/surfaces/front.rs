@@ -23,10 +23,12 @@ pub(crate) struct Front {
     address: Address,
     folder: PathBuf,
     database: String,
+    pooler: Option<String>,
 }
 
 impl Front {
-    pub(crate) async fn new(database: &str) -> Self {
+    /// A process on that database, which reads by way of the pooler when there is one.
+    pub(crate) async fn new(database: &str, pooler: Option<&str>) -> Self {
         // Both are held until both are known: two processes of this test must not get the same.
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (control, telemetry) = (free(), free());
@@ -36,7 +38,8 @@ impl Front {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("fermata-front-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut front = Self { process: None, address, folder, database: database.to_owned() };
+        let mut front =
+            Self { process: None, address, folder, database: database.to_owned(), pooler: pooler.map(str::to_owned) };
         front.start().await;
         front
     }
@@ -60,6 +63,9 @@ impl Front {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fermata"));
         command.args(["serve", "--role", "api", "--ready-file"]).arg(&ready).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("DATABASE_URL", &self.database);
+        if let Some(pooler) = &self.pooler {
+            command.env("DATABASE_POOLER_URL", pooler);
+        }
         command.env("LISTEN_CONTROL", &self.address.control).env("LISTEN_TELEMETRY", &self.address.telemetry);
         command.env("FERMATA_DATA_DIR", &self.folder).current_dir(&self.folder);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

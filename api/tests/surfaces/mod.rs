@@ -13,7 +13,7 @@ use std::time::Duration;
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::{TestDb, eventually, submission};
+use fermata_tests::{Pooler, TestDb, eventually, submission};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -24,8 +24,6 @@ use self::readers::{Reader, Surface};
 
 /// How long the eight writers write.
 const WRITING: Duration = Duration::from_mins(1);
-/// API processes; one of them is killed again and again.
-const FRONTS: usize = 2;
 /// So many events are read between two kills, at random.
 const BETWEEN_KILLS: std::ops::Range<usize> = 2_000..20_000;
 /// The least that must have happened for the law to mean something.
@@ -108,7 +106,8 @@ async fn kill(fronts: &mut [Front], reading: &Reading, seed: u64) -> usize {
             tokio::task::yield_now().await;
             fermata_engine::clock::Clock::system().wait(Duration::from_millis(5)).await;
         }
-        let front = &mut fronts[kills % FRONTS];
+        let turn = kills % fronts.len();
+        let front = &mut fronts[turn];
         front.kill();
         front.start().await;
         kills += 1;
@@ -121,7 +120,10 @@ async fn stream_graphql_and_rest_agree_on_each_event_once_and_in_order_while_cut
     let registry = || Registry::new().with(Steps);
     let writers = join_all((0..8).map(|_| db.worker(registry(), Duration::from_secs(10)))).await;
     let (oldest, _) = writers[0].stream_bounds(&Principal::operator()).await.unwrap();
-    let mut fronts = join_all((0..FRONTS).map(|_| Front::new(&db.url))).await;
+    // API processes, killed in turns; one of them reads by way of a pooler in transaction mode.
+    let pooler = Pooler::before(&db.url).await;
+    let poolers = [None, Some(pooler.url.as_str())];
+    let mut fronts = join_all(poolers.map(|pooler| Front::new(&db.url, pooler))).await;
     let (token, addresses) = (token(&writers[0]).await, fronts.iter().map(Front::address).collect::<Vec<_>>());
     // Somebody else's write transaction, open all the time, must stall nobody.
     let mut idle = db.pool.begin().await.unwrap();

@@ -250,7 +250,10 @@ mod tests {
         assert_eq!(refused(&[]), "");
         assert_eq!(refused(&vec![frame(json!({})); MAX_FRAMES + 1]), "");
         assert_eq!(refused(&[frame(json!({ "service": "" }))]), "/service");
-        assert_eq!(refused(&[frame(json!({})), frame(json!({ "traceId": "x".repeat(MAX_ID_BYTES + 1) }))]), "/1/traceId");
+        assert_eq!(
+            refused(&[frame(json!({})), frame(json!({ "traceId": "x".repeat(MAX_ID_BYTES + 1) }))]),
+            "/1/traceId"
+        );
         assert_eq!(refused(&[frame(json!({ "correlationId": "" }))]), "/correlationId");
         assert_eq!(refused(&[frame(json!({ "message": "a\0b" }))]), "/message");
         assert_eq!(refused(&[frame(json!({ "timestamp": "1969-12-31T23:59:59Z" }))]), "/timestamp");

@@ -18,6 +18,7 @@ pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod writer;
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,9 +34,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What went wrong between us and Postgres.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Postgres could not be reached, or the connection broke.
-    #[error("the database cannot be reached; check that it runs and that DATABASE_URL names it")]
+    /// No connection to Postgres could be had: nothing was begun.
+    #[error(
+        "the database cannot be reached; check that it runs, that DATABASE_URL names it, and that DB_MAX_CONNECTIONS is enough"
+    )]
     Unreachable(#[source] sqlx::Error),
+    /// The connection broke under way: what was asked may have been done.
+    #[error("the connection to the database broke")]
+    Lost(#[source] sqlx::Error),
     /// Postgres refused a statement.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
@@ -65,21 +71,28 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(database) if !is_connection_code(database.code().as_deref()) => Self::Refused(error),
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // Too many connections, a server that starts or ends: refused at the door.
+                Some("53300" | "57P03") => Self::Unreachable(error),
+                Some(code) if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Self::Lost(error),
+                _ => Self::Refused(error),
+            },
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::Encode(_)
             | sqlx::Error::RowNotFound
             | sqlx::Error::TypeNotFound { .. } => Self::Refused(error),
-            _ => Self::Unreachable(error),
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Configuration(_)
+            | sqlx::Error::Tls(_) => Self::Unreachable(error),
+            sqlx::Error::Io(io) if matches!(io.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+                Self::Unreachable(error)
+            }
+            _ => Self::Lost(error),
         }
     }
-}
-
-/// Whether an SQLSTATE means that the connection or the server is going away.
-fn is_connection_code(code: Option<&str>) -> bool {
-    code.is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code.starts_with("53"))
 }
 
 /// The roles that connections take on.
@@ -115,11 +128,20 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Connects with at most `max` connections in each of the two pools.
-    pub(crate) async fn connect(url: &str, max: u32) -> Result<Self, StoreError> {
+    /// Connects with at most `max` connections in each of the two pools; reads go through `pooler`
+    /// when there is one.
+    pub(crate) async fn connect(url: &str, pooler: Option<&str>, max: u32) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)?.application_name("fermata");
-        let direct = pool(&options, Role::Writer, max).await?;
-        let reads = pool(&options, Role::Reader, max).await?;
+        let direct = pool(&options, Some(Role::Writer), max).await?;
+        let reads = match pooler {
+            None => pool(&options, Some(Role::Reader), max).await?,
+            // Between transactions the server's end may become another's: no role is taken on it, and
+            // no statement kept there.
+            Some(pooler) => {
+                let options = PgConnectOptions::from_str(pooler)?.application_name("fermata");
+                pool(&options.statement_cache_capacity(0), None, max).await?
+            }
+        };
         Ok(Self { options, direct, reads })
     }
 
@@ -176,14 +198,15 @@ impl Store {
     }
 }
 
-async fn pool(options: &PgConnectOptions, role: Role, max: u32) -> Result<PgPool, StoreError> {
+async fn pool(options: &PgConnectOptions, role: Option<Role>, max: u32) -> Result<PgPool, StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
             Box::pin(async move {
+                let Some(role) = role else { return Ok(()) };
                 take_role(connection, role).await.map_err(|error| match error {
-                    StoreError::Unreachable(error) | StoreError::Refused(error) => error,
+                    StoreError::Unreachable(error) | StoreError::Lost(error) | StoreError::Refused(error) => error,
                     other => sqlx::Error::Configuration(Box::new(other)),
                 })
             })
@@ -197,7 +220,7 @@ async fn take_role(connection: &mut PgConnection, role: Role) -> Result<(), Stor
     let statements = match role {
         // JIT compiles each batch when a sequential scan is priced out (writer.md, pitfall 2).
         Role::Writer => "set role fermata_writer; set jit = off; set enable_seqscan = off",
-        Role::Reader => "set role fermata_reader; set jit = off; set statement_timeout = '10s'",
+        Role::Reader => "set role fermata_reader",
         Role::Owner => "set jit = off",
     };
     connection.execute(statements).await?;

@@ -23,6 +23,8 @@ use crate::read::{
 /// What happens inside a read transaction.
 type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
+const SETTINGS: &str = "select set_config('role', 'fermata_reader', true), set_config('fermata.client', $1, true),
+    set_config('jit', 'off', true), set_config('statement_timeout', '10s', true)";
 const BEGIN: &str = "begin isolation level repeatable read read only";
 
 impl StoreError {
@@ -42,11 +44,8 @@ impl Store {
         let (pool, client) = (self.reads.clone(), client.to_owned());
         let task = tokio::spawn(async move {
             let mut transaction = pool.begin_with(BEGIN).await?;
-            // The role of the connection is not relied on: behind a pooler it may be another's.
-            sqlx::query("select set_config('role', 'fermata_reader', true), set_config('fermata.client', $1, true)")
-                .bind(client)
-                .execute(&mut *transaction)
-                .await?;
+            // What the connection is set to is not relied on: behind a pooler it may be another's.
+            sqlx::query(SETTINGS).bind(client).execute(&mut *transaction).await?;
             let answer = work(&mut transaction).await?;
             transaction.commit().await?;
             Ok(answer)
