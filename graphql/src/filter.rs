@@ -1,12 +1,12 @@
 //! Filters of lists, as REST has them: everything left out matches everything.
 
 use async_graphql::{ID, InputObject, Result};
-use chrono::{DateTime, Utc};
 use fermata_engine::event::Cursor;
 use fermata_engine::read as engine;
 use fermata_engine::read::{DEFAULT_LIMIT, MAX_LIMIT};
 
 use crate::asked::{Asked, Refusal};
+use crate::scalar::Time;
 use crate::word::{ActionState, CommandStatus, GateState, Severity, words};
 
 /// Which commands.
@@ -25,9 +25,9 @@ pub struct CommandFilter {
     /// Started by this command.
     parent_id: Option<ID>,
     /// Accepted at or after.
-    since: Option<DateTime<Utc>>,
+    since: Option<Time>,
     /// Accepted before.
-    until: Option<DateTime<Utc>>,
+    until: Option<Time>,
 }
 
 /// Which actions.
@@ -124,8 +124,8 @@ impl CommandFilter {
             client_id: self.client_id,
             correlation_id: self.correlation_id,
             parent_id: asked.some_id("/filter/parentId", self.parent_id.as_ref())?,
-            since: self.since,
-            until: self.until,
+            since: self.since.map(|time| time.0),
+            until: self.until.map(|time| time.0),
         })
     }
 }

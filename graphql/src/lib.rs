@@ -29,7 +29,6 @@ mod subscription;
 pub mod word;
 
 use async_graphql::{Request, Response, Schema, ValidationMode};
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
@@ -45,11 +44,7 @@ pub type FermataSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema. Each request must carry an [`Asked`]: see [`execute`].
 pub fn schema() -> FermataSchema {
-    Schema::build(Query, Mutation, Subscription)
-        .validation_mode(ValidationMode::Strict)
-        .override_output_type_description::<DateTime<Utc>>("A time, as RFC 3339 writes it, in UTC.")
-        .extension(Limits)
-        .finish()
+    Schema::build(Query, Mutation, Subscription).validation_mode(ValidationMode::Strict).extension(Limits).finish()
 }
 
 /// Executes a query or a mutation.

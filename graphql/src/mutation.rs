@@ -1,7 +1,6 @@
 //! What can be asked to happen: the same engine calls as REST makes.
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::access::NoClient;
 use fermata_engine::id::{GateId, RunId};
 use fermata_engine::run::{Cancelled, Decision as EngineDecision, NewSignal, Submission};
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::asked::{Asked, Refusal};
 use crate::node::{Command, Gate};
+use crate::scalar::Time;
 use crate::word::{CommandStatus, Decision};
 
 /// The longest idempotency key.
@@ -40,9 +40,9 @@ pub struct SubmitCommandInput {
     /// 0 to 9, higher first; 5 when left out.
     priority: Option<i32>,
     /// Not to be started before.
-    not_before: Option<DateTime<Utc>>,
+    not_before: Option<Time>,
     /// Failed when not ended by then.
-    deadline: Option<DateTime<Utc>>,
+    deadline: Option<Time>,
     /// The client's own word that what needs an extra flag (direct messages) is meant.
     approval: Option<bool>,
     /// Bounds of this command.
@@ -139,6 +139,7 @@ impl SendSignalPayload {
     }
 }
 
+/// Everything that can be asked to happen.
 #[Object]
 impl Mutation {
     /// Submits a command. Once this answers it survives any crash.
@@ -238,8 +239,8 @@ impl SubmitCommandInput {
             idempotency_key: self.idempotency_key,
             correlation_id: self.correlation_id,
             priority: priority.map_err(|_| asked.invalid("/input/priority", "must be 0 to 9"))?,
-            not_before: self.not_before,
-            deadline: self.deadline,
+            not_before: self.not_before.map(|time| time.0),
+            deadline: self.deadline.map(|time| time.0),
             policy: policy(self.policy, self.approval),
             caller: asked.caller,
         })

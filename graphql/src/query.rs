@@ -25,6 +25,7 @@ pub(crate) struct StreamReach {
     head: String,
 }
 
+/// Everything that can be asked.
 #[Object]
 impl Query {
     /// Whatever has this id, if it is the caller's to see.

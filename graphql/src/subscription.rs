@@ -14,6 +14,7 @@ use crate::node::Event;
 #[derive(Debug)]
 pub struct Subscription;
 
+/// Everything that can be followed.
 #[Root]
 impl Subscription {
     /// Events as they happen, in the order of the stream. With a cursor, first those behind it,

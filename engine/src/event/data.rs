@@ -45,6 +45,10 @@ pub struct StatusChanged {
     pub from: Option<Status>,
     /// What it is.
     pub to: Status,
+    /// The version that the command then has: it grows with each record of the run. Left out by
+    /// events of before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i32>,
     /// What it waits for: `approval`, `takeover`, `reverify`, `retry`, `signal`, `child`, `timer`,
     /// `intent_held`, `backoff` or `external_poll`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ use crate::node::Host;
 use crate::step::Replay;
 use crate::store::outside::Target;
 use crate::store::queue::Claim;
-use crate::store::record::{Kind, Outcome};
+use crate::store::record::{EventRow, Kind, Outcome, Record};
 use crate::telemetry;
 use crate::trace;
 use crate::wait::{GateKind, GateRequest, Reason};
@@ -211,12 +211,20 @@ async fn conclude(session: &Arc<Session>, ended: Ended) -> &'static str {
         Ended::Exit(Exit::Cancelled) => cancelled(session).await,
         Ended::Exit(Exit::Park(mismatch)) => park(session, "replay_mismatch", json!(mismatch)).await,
         Ended::Exit(exit @ (Exit::Renewed | Exit::HandBack)) => {
-            let event = json!({"from": "RUNNING", "to": "QUEUED"});
-            let parts = Parts::default().event(name::STATUS_CHANGED, Severity::Info, &event);
+            let change = json!({"from": "RUNNING", "to": "QUEUED"});
+            let record = moved(session, Kind::HandBack, Parts::default(), (Severity::Info, change));
             let how = if exit == Exit::Renewed { "renewed" } else { "handed_back" };
-            written(session, session.record(Kind::HandBack, parts), how).await
+            written(session, record, how).await
         }
     }
+}
+
+/// A record that moves the command to another status, and tells so with the version that it then has.
+fn moved(session: &Session, kind: Kind, parts: Parts, (severity, mut change): (Severity, Value)) -> Record {
+    let mut record = session.record(kind, parts);
+    change["version"] = record.next.into();
+    record.events.push(EventRow { kind: name::STATUS_CHANGED, severity, data: document::raw(&change) });
+    record
 }
 
 async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, parts: Parts) -> &'static str {
@@ -230,8 +238,8 @@ async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, 
         Reason::Approval | Reason::Takeover => "HUMAN_REQUIRED",
         _ => "WAITING",
     };
-    let data = json!({"from": "RUNNING", "to": to, "wait_reason": reason.as_str(), "due": due});
-    let mut record = session.record(Kind::Suspend, parts.event(name::STATUS_CHANGED, Severity::Info, &data));
+    let change = json!({"from": "RUNNING", "to": to, "wait_reason": reason.as_str(), "due": due});
+    let mut record = moved(session, Kind::Suspend, parts, (Severity::Info, change));
     record.due = due;
     record.word = Some(reason.as_str());
     let how = written(session, record, "suspended").await;
@@ -247,12 +255,12 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
     }
     let from = if session.cancelled() { "CANCELLING" } else { "RUNNING" };
     let severity = if status == "FAILED" { Severity::Error } else { Severity::Info };
-    let mut data = json!({"from": from, "to": status});
+    let mut change = json!({"from": from, "to": status});
     let code = body.get("code").filter(|_| status != "SUCCEEDED");
-    if let (Value::Object(data), Some(code)) = (&mut data, code) {
-        data.insert("code".into(), code.clone());
+    if let Some(code) = code {
+        change["code"] = code.clone();
     }
-    let mut record = session.record(Kind::Finish, Parts::default().event(name::STATUS_CHANGED, severity, &data));
+    let mut record = moved(session, Kind::Finish, Parts::default(), (severity, change));
     record.word = Some(status);
     record.body = Some(document::raw(body));
     record.parent = session.claim.parent;

@@ -1,7 +1,6 @@
 //! Actions and the intents that they attempt.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::id::{ActionId, IntentId, RunId};
 use fermata_engine::read::{ActionView, AuditFilter, AuditView, IntentView};
 use serde_json::Value;
@@ -10,6 +9,7 @@ use super::{AuditEntry, Command, Failure};
 use crate::asked::Asked;
 use crate::load::{ActionsOfIntent, AuditOfAction, Loaders, load};
 use crate::page::{Connection, weigh};
+use crate::scalar::Time;
 use crate::word::{ActionState, Lane};
 
 /// One attempt at an intent: it walks the action machine once.
@@ -43,7 +43,7 @@ pub struct Action {
     /// Under which lease.
     epoch: i32,
     /// Until when the call can still take effect.
-    call_deadline: Option<DateTime<Utc>>,
+    call_deadline: Option<Time>,
     /// How often the same call was sent again.
     resends: i32,
     /// How often the platform was looked at.
@@ -57,9 +57,9 @@ pub struct Action {
     /// How well the outcome is proven, 0 to 3.
     level: i32,
     /// When it was planned.
-    created_at: DateTime<Utc>,
+    created_at: Time,
     /// When it last changed.
-    updated_at: DateTime<Utc>,
+    updated_at: Time,
     #[graphql(skip)]
     action: ActionId,
     #[graphql(skip)]
@@ -87,7 +87,7 @@ pub struct Intent {
     /// Whether an operator allowed that it happens again.
     repeat_allowed: bool,
     /// When it was first meant.
-    created_at: DateTime<Utc>,
+    created_at: Time,
     #[graphql(skip)]
     intent: IntentId,
     #[graphql(skip)]
@@ -110,15 +110,15 @@ impl From<ActionView> for Action {
             verdict: view.verdict,
             attempt_id: view.attempt_id.map(|id| ID(id.to_string())),
             epoch: view.epoch,
-            call_deadline: view.call_deadline,
+            call_deadline: view.call_deadline.map(Time),
             resends: view.resends,
             looks: view.looks,
             effect: view.effect,
             receipt: view.receipt,
             failure: view.error.map(Failure::from),
             level: view.level.into(),
-            created_at: view.created_at,
-            updated_at: view.updated_at,
+            created_at: Time(view.created_at),
+            updated_at: Time(view.updated_at),
             action: view.action_id,
             intent: view.intent_id,
             run: view.command_id,
@@ -136,7 +136,7 @@ impl From<IntentView> for Intent {
             key: view.key,
             spec: view.spec,
             repeat_allowed: view.repeat_allowed,
-            created_at: view.created_at,
+            created_at: Time(view.created_at),
             intent: view.intent_id,
             current: view.current_action,
         }

@@ -1,12 +1,11 @@
 //! Artifacts.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::id::RunId;
 use fermata_engine::read::ArtifactView;
 
 use super::Command;
-use crate::scalar::Long;
+use crate::scalar::{Long, Time};
 
 /// A file or document kept for a command.
 #[derive(Debug, SimpleObject)]
@@ -25,7 +24,7 @@ pub struct Artifact {
     /// Its size.
     bytes: Long,
     /// When it was kept.
-    created_at: DateTime<Utc>,
+    created_at: Time,
     /// Where its content is, as a path.
     content: String,
     #[graphql(skip)]
@@ -41,7 +40,7 @@ impl From<ArtifactView> for Artifact {
             content_type: view.content_type,
             checksum: view.checksum,
             bytes: Long(view.bytes),
-            created_at: view.created_at,
+            created_at: Time(view.created_at),
             content: view.content,
             run: view.command_id,
         }

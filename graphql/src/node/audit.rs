@@ -1,7 +1,7 @@
 //! The audit trail.
 
+use crate::scalar::Time;
 use async_graphql::{ComplexObject, Context, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::id::{ActionId, RunId};
 use fermata_engine::read::AuditView;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{Action, Command};
 #[graphql(complex)]
 pub struct AuditEntry {
     /// When.
-    at: DateTime<Utc>,
+    at: Time,
     /// Whose it is.
     client_id: String,
     /// Who acted: a token's name, or `fermata`.
@@ -31,7 +31,7 @@ pub struct AuditEntry {
 impl From<AuditView> for AuditEntry {
     fn from(view: AuditView) -> Self {
         Self {
-            at: view.at,
+            at: Time(view.at),
             client_id: view.client_id,
             actor: view.actor,
             phase: view.phase,

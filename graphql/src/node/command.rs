@@ -1,7 +1,6 @@
 //! A command and everything that belongs to it.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::event::name::STATUS_CHANGED;
 use fermata_engine::id::RunId;
 use fermata_engine::read::{AuditFilter, AuditView, CommandView, EventView};
@@ -12,6 +11,7 @@ use crate::asked::Asked;
 use crate::filter::{CommandActionFilter, CommandEventFilter, cursor, event_limit};
 use crate::load::{Actions, Artifacts, AuditOfRun, Children, Events, Gates, Loaders, Steps, load};
 use crate::page::{Connection, weigh};
+use crate::scalar::Time;
 use crate::word::{ActionState, CommandStatus, GateState, words};
 
 /// A command: what was asked, where it stands, how it ended.
@@ -29,7 +29,7 @@ pub struct Command {
     /// What it waits for, while it waits.
     wait_reason: Option<String>,
     /// When it goes on by itself, while it waits.
-    due_at: Option<DateTime<Utc>>,
+    due_at: Option<Time>,
     /// The platform that it is about.
     platform: Option<String>,
     /// The account that it acts for.
@@ -43,9 +43,9 @@ pub struct Command {
     /// 0 to 9, higher first.
     priority: i32,
     /// Not started before.
-    not_before: Option<DateTime<Utc>>,
+    not_before: Option<Time>,
     /// Failed when not ended by then.
-    deadline: Option<DateTime<Utc>>,
+    deadline: Option<Time>,
     /// Its bounds.
     policy: Option<Value>,
     /// What was submitted.
@@ -59,9 +59,9 @@ pub struct Command {
     /// Who submitted it.
     submitted_by: String,
     /// When it was accepted.
-    created_at: DateTime<Utc>,
+    created_at: Time,
     /// When it ended.
-    ended_at: Option<DateTime<Utc>>,
+    ended_at: Option<Time>,
     /// How often it was taken up: grows with each lease.
     epoch: Option<i32>,
     /// The node that carries it now.
@@ -82,7 +82,7 @@ pub struct StatusChange {
     /// What it became.
     status: String,
     /// When.
-    at: DateTime<Utc>,
+    at: Time,
     /// Why, where there is more to say.
     reason: Option<String>,
 }
@@ -95,23 +95,23 @@ impl From<CommandView> for Command {
             r#type: view.r#type,
             workflow: view.workflow,
             wait_reason: view.wait_reason,
-            due_at: view.due_at,
+            due_at: view.due_at.map(Time),
             platform: view.platform,
             account_id: view.account_id,
             session_id: view.session_id,
             correlation_id: view.correlation_id,
             idempotency_key: view.idempotency_key,
             priority: view.priority.into(),
-            not_before: view.not_before,
-            deadline: view.deadline,
+            not_before: view.not_before.map(Time),
+            deadline: view.deadline.map(Time),
             policy: view.policy,
             input: view.payload,
             result: view.result,
             failure: view.error.map(Failure::from),
             trace_id: view.trace_id,
             submitted_by: view.submitted_by,
-            created_at: view.created_at,
-            ended_at: view.ended_at,
+            created_at: Time(view.created_at),
+            ended_at: view.ended_at.map(Time),
             epoch: view.epoch,
             node: view.node.map(|node| ID(node.to_string())),
             version: view.version,
@@ -126,7 +126,7 @@ impl From<EventView> for StatusChange {
     fn from(event: EventView) -> Self {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
         let reason = text("wait_reason").or_else(|| text("reason"));
-        Self { status: text("to").unwrap_or_default(), at: event.time, reason }
+        Self { status: text("to").unwrap_or_default(), at: Time(event.time), reason }
     }
 }
 

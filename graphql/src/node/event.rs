@@ -1,12 +1,12 @@
 //! Events.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::id::RunId;
 use fermata_engine::read::EventView;
 use serde_json::Value;
 
 use super::Command;
+use crate::scalar::Time;
 use crate::word::Severity;
 
 /// An immutable fact, in the order in which it became one.
@@ -20,7 +20,7 @@ pub struct Event {
     /// Its name, such as `status.changed`.
     r#type: String,
     /// When it happened.
-    time: DateTime<Utc>,
+    time: Time,
     /// How much it matters.
     severity: Severity,
     /// Whose it is.
@@ -47,7 +47,7 @@ impl From<EventView> for Event {
             id: ID(view.id.to_string()),
             cursor: view.cursor.to_string(),
             r#type: view.r#type,
-            time: view.time,
+            time: Time(view.time),
             severity: view.severity.into(),
             client_id: view.clientid,
             subject: view.subject.map(|run| ID(run.to_string())),

@@ -1,12 +1,12 @@
 //! Gates.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
-use chrono::{DateTime, Utc};
 use fermata_engine::id::RunId;
 use fermata_engine::read::GateView;
 use serde_json::Value;
 
 use super::Command;
+use crate::scalar::Time;
 use crate::word::{GateKind, GateState};
 
 /// A wait for a person's decision.
@@ -26,11 +26,11 @@ pub struct Gate {
     /// What the person is shown.
     shown: Value,
     /// Since when it waits.
-    opened_at: DateTime<Utc>,
+    opened_at: Time,
     /// When it gives up.
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Time>,
     /// When it was decided or closed.
-    decided_at: Option<DateTime<Utc>>,
+    decided_at: Option<Time>,
     /// Who decided.
     actor: Option<String>,
     /// Why, in the person's words.
@@ -54,9 +54,9 @@ impl From<GateView> for Gate {
             generation: view.generation,
             reason: view.reason,
             shown: view.shown,
-            opened_at: view.opened_at,
-            expires_at: view.expires_at,
-            decided_at: view.decided_at,
+            opened_at: Time(view.opened_at),
+            expires_at: view.expires_at.map(Time),
+            decided_at: view.decided_at.map(Time),
             actor: view.actor,
             comment: view.comment,
             outputs: view.outputs,

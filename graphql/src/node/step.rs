@@ -1,7 +1,7 @@
 //! Steps and their attempts.
 
 use async_graphql::{ComplexObject, Context, Result, SimpleObject};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use fermata_engine::read::{StepId, StepSummary, StepView};
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::Failure;
 use crate::asked::Asked;
 use crate::load::{Attempts, load};
 use crate::page::{Connection, weigh};
-use crate::scalar::Long;
+use crate::scalar::{Long, Time};
 use crate::word::{StepKind, StepState};
 
 /// A named unit of a run, whose result is a checkpoint.
@@ -31,9 +31,9 @@ pub struct Step {
     /// Why the newest attempt failed.
     failure: Option<Failure>,
     /// When the first attempt began.
-    started_at: DateTime<Utc>,
+    started_at: Time,
     /// When the end of the newest one was durable.
-    ended_at: DateTime<Utc>,
+    ended_at: Time,
     /// The time between, in milliseconds.
     duration_ms: Long,
     #[graphql(skip)]
@@ -56,9 +56,9 @@ pub struct Attempt {
     /// Under which lease it ran.
     epoch: i32,
     /// When it began.
-    started_at: DateTime<Utc>,
+    started_at: Time,
     /// When its end was durable.
-    ended_at: DateTime<Utc>,
+    ended_at: Time,
     /// The time between, in milliseconds.
     duration_ms: Long,
 }
@@ -76,8 +76,8 @@ impl From<StepSummary> for Step {
             input_hash: newest.input_hash,
             output: newest.output,
             failure: newest.error.map(Failure::from),
-            started_at: began_at,
-            ended_at: newest.ended_at,
+            started_at: Time(began_at),
+            ended_at: Time(newest.ended_at),
             duration_ms: Long(taken.num_milliseconds()),
         }
     }
@@ -91,8 +91,8 @@ impl From<StepView> for Attempt {
             output: view.output,
             failure: view.error.map(Failure::from),
             epoch: view.epoch,
-            started_at: view.started_at,
-            ended_at: view.ended_at,
+            started_at: Time(view.started_at),
+            ended_at: Time(view.ended_at),
             duration_ms: Long(view.duration_ms),
         }
     }

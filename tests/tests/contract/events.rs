@@ -212,7 +212,7 @@ async fn every_command_tells_of_its_beginning_and_every_gate_of_its_opening_and_
 
     let silent = "select count(*) from fermata.run r where not exists (
         select 1 from fermata.event e where e.run_id = r.id and e.type = 'status.changed'
-            and e.data = '{\"from\": null, \"to\": \"QUEUED\"}'
+            and e.data = '{\"from\": null, \"to\": \"QUEUED\", \"version\": 0}'
             and e.position = (select min(position) from fermata.event first where first.run_id = r.id))";
     let children = "select count(*) from fermata.run where parent_id is not null";
     assert_eq!((stage.db.count(silent).await, stage.db.count(children).await > 0), (0, true));
@@ -223,6 +223,14 @@ async fn every_command_tells_of_its_beginning_and_every_gate_of_its_opening_and_
     let unclosed = "select count(*) from fermata.gate g where state not in ('open', 'cancelled') and 1 <> (
         select count(*) from fermata.event e where e.type = 'gate.resolved' and e.data ->> 'gate_id' = g.id::text)";
     assert_eq!(stage.db.count(unclosed).await, 0);
+
+    let unversioned = "select count(*) from fermata.event
+        where type = 'status.changed' and data ->> 'version' is null";
+    let backward = "select count(*) from (
+        select (data ->> 'version')::int4 < lag((data ->> 'version')::int4)
+            over (partition by run_id order by position) as back
+        from fermata.event where type = 'status.changed') x where back";
+    assert_eq!((stage.db.count(unversioned).await, stage.db.count(backward).await), (0, 0));
 }
 
 /// Words in quotes with a dot between, such as `"step.failed"`.
