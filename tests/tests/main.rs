@@ -12,6 +12,7 @@ mod metrics;
 mod order;
 mod runs;
 mod secrets;
+mod sora;
 mod stream;
 mod traces;
 mod unrecorded;

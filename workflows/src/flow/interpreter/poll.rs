@@ -19,6 +19,16 @@ use crate::flow::http::Found;
 use crate::flow::limits::{MAX_LOOKS, MAX_WAIT_S};
 use crate::flow::scope::{FillError, Scope};
 
+/// A step that polls, as each of its looks needs it.
+pub(super) struct Polling {
+    /// The step's place in the flow.
+    pub(super) n: usize,
+    pub(super) poll: Poll,
+    /// The step's own acts, which follow once the condition holds.
+    pub(super) acts: Vec<BrowserAct>,
+    pub(super) scope: Scope,
+}
+
 /// How often, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rhythm {
@@ -56,33 +66,20 @@ impl Rhythm {
 
 impl Interpreter {
     /// A browser step that polls: look after look until its condition holds, then its own acts.
-    pub(super) async fn poll(
-        &self,
-        n: usize,
-        step: &Step,
-        poll: &Poll,
-        acts: &[BrowserAct],
-        scope: &Scope,
-    ) -> Result<Value, Failure> {
-        let rhythm = Rhythm::of(poll, scope)?;
+    pub(super) async fn poll(&self, step: &Step, polling: Polling) -> Result<Value, Failure> {
+        let rhythm = Rhythm::of(&polling.poll, &polling.scope)?;
         // No step of a flow can have these names.
         let (beginning, pause) = (format!("{}.began", step.id), format!("{}.pause", step.id));
         let began = self.context.pure(&beginning, || self.context.clock().now()).await?;
-        let kept = Arc::new((self.clone(), poll.clone(), acts.to_vec(), scope.clone()));
+        let kept = Arc::new((self.clone(), polling));
         for look in 1_u32.. {
-            let seen: Seen = self
-                .attempts_in_page(step)?
-                .key(look.to_string())
-                .run(|_| {
-                    let kept = Arc::clone(&kept);
-                    async move {
-                        let (run, poll, acts, scope) = &*kept;
-                        Box::pin(run.look_in_page(n, poll, acts, scope)).await
-                    }
-                })
-                .await?;
+            let body = |_| {
+                let kept = Arc::clone(&kept);
+                async move { Box::pin(kept.0.look_in_page(&kept.1)).await }
+            };
+            let seen: Seen = self.attempts_in_page(step)?.key(look.to_string()).run(body).await?;
             if let Some(saved) = seen.saved {
-                self.pages.passed(n);
+                self.pages.passed(kept.1.n);
                 return Ok(Value::Object(saved));
             }
             match rhythm.pause(began, seen.at) {
@@ -94,24 +91,19 @@ impl Interpreter {
         Err(Failure::new("poll_timeout", message))
     }
 
-    async fn look_in_page(&self, n: usize, poll: &Poll, acts: &[BrowserAct], scope: &Scope) -> Result<Seen, StepError> {
+    async fn look_in_page(&self, polling: &Polling) -> Result<Seen, StepError> {
         self.limits.check(self.context.clock().now())?;
-        let page = self.page_for(n, scope).await?;
-        let saved = self.see_in_page(&page, poll, acts, scope).await;
+        let page = self.page_for(polling.n, &polling.scope).await?;
+        let saved = self.see_in_page(&page, polling).await;
         let saved = self.pages.judge(&page, saved)?;
         if saved.is_some() {
-            self.pages.stands(n);
+            self.pages.stands(polling.n);
         }
         Ok(Seen { saved, at: self.context.clock().now() })
     }
 
-    async fn see_in_page(
-        &self,
-        page: &Page,
-        poll: &Poll,
-        acts: &[BrowserAct],
-        scope: &Scope,
-    ) -> Result<Option<Found>, Trouble> {
+    async fn see_in_page(&self, page: &Page, polling: &Polling) -> Result<Option<Found>, Trouble> {
+        let Polling { poll, acts, scope, .. } = polling;
         self.all_acts(page, &poll.acts, scope, &mut Map::new()).await?;
         if !page.holds(&poll.until.fill(scope, "until")?).await? {
             return Ok(None);

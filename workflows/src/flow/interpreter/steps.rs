@@ -8,6 +8,7 @@ use fermata_engine::workflow::{Attempt, Failure, RetryPolicy, StepBuilder, StepE
 use serde_json::{Map, Value, json};
 
 use super::Interpreter;
+use super::poll::Polling;
 use crate::flow::document::{
     BrowserStep, ChildStep, HttpCall, HumanKind, HumanStep, OnReject, SetStep, SleepStep, Step,
 };
@@ -62,7 +63,8 @@ impl Interpreter {
         scope: &Scope,
     ) -> Result<Value, Failure> {
         if let Some(poll) = &browser.poll {
-            return self.poll(n, step, poll, &browser.acts, scope).await;
+            let (poll, acts) = (poll.clone(), browser.acts.clone());
+            return Box::pin(self.poll(step, Polling { n, poll, acts, scope: scope.clone() })).await;
         }
         let (interpreter, kept) = (Arc::new(self.clone()), Arc::new(scope.clone()));
         let saved: Found = self
