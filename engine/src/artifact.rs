@@ -23,6 +23,23 @@ pub struct ArtifactRef {
     pub bytes: usize,
 }
 
+impl ArtifactRef {
+    /// Where its content is, relative to the folder of artifacts: the same on every node,
+    /// wherever that folder is mounted.
+    pub fn path(&self) -> String {
+        relative_path(&self.checksum)
+    }
+}
+
+/// The one place that says where in the folder of artifacts a checksum's content is. Folders of
+/// two digits keep each of them small.
+fn relative_path(checksum: &str) -> String {
+    match checksum.split_at_checked(2) {
+        Some((folder, file)) => format!("{folder}/{file}"),
+        None => checksum.to_owned(),
+    }
+}
+
 /// Why an artifact could not be kept or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -97,11 +114,29 @@ impl Artifacts {
     }
 
     fn path(&self, checksum: &str) -> PathBuf {
-        let (prefix, suffix) = checksum.split_at_checked(2).unwrap_or(("", checksum));
-        self.folder.join(prefix).join(suffix)
+        self.folder.join(relative_path(checksum))
     }
 
     fn failed(&self, source: std::io::Error) -> ArtifactError {
         ArtifactError::Folder { folder: self.folder.as_ref().clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn content_is_kept_where_its_reference_says() {
+        let folder = std::env::temp_dir().join(format!("fermata-artifacts-{:016x}", rand::random::<u64>()));
+        let checksum = Artifacts::new(&folder).keep(b"a film".to_vec()).await.unwrap();
+        let kept = ArtifactRef { id: ArtifactId::new(&Clock::system()), checksum, bytes: 6 };
+
+        assert!(Path::new(&kept.path()).is_relative());
+        assert_eq!(tokio::fs::read(folder.join(kept.path())).await.unwrap(), b"a film");
+        tokio::fs::remove_dir_all(folder).await.unwrap();
     }
 }

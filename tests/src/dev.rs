@@ -132,12 +132,46 @@ impl Dev {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// Asks the API for content that is not JSON: its type and its bytes.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn content(&self, path: &str) -> (String, Vec<u8>) {
+        let url = format!("{}{path}", self.ready.control);
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await.expect("the API answers");
+        content(answer).await
+    }
+
+    /// Asks the demo site for a file, as the browser of that account would.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn site_file(&self, handle: &str, path: &str) -> (String, Vec<u8>) {
+        let (_, token) = self.logins(handle).await;
+        let url = format!("{}{path}", self.ready.demo_site);
+        let request = self.http.get(url).header("cookie", format!("pico_session={token}"));
+        content(request.send().await.expect("the demo site answers")).await
+    }
+
+    /// The folder of artifacts, which the paths of files in results are relative to.
+    pub fn artifacts(&self) -> PathBuf {
+        self.folder.join("data").join("artifacts")
+    }
+
     /// Submits a flow that is installed; answers the command's id.
     ///
     /// # Panics
     /// When it is refused.
     pub async fn flow(&self, name: &str, inputs: Value) -> String {
-        let body = json!({"type": "flow.run", "payload": {"workflow_name": name, "inputs": inputs}});
+        self.submit("flow.run", json!({"workflow_name": name, "inputs": inputs})).await
+    }
+
+    /// Submits a command of a type; answers its id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn submit(&self, kind: &str, payload: Value) -> String {
+        let body = json!({"type": kind, "payload": payload});
         let (status, accepted) = self.post("/v1/commands", &body).await;
         assert_eq!(status, 202, "{accepted}");
         accepted["command_id"].as_str().expect("a command has an id").to_owned()
@@ -271,6 +305,13 @@ impl Drop for Dev {
             drop(std::fs::remove_dir_all(&self.folder));
         }
     }
+}
+
+#[expect(clippy::expect_used, reason = "a harness fails its test by panicking")]
+async fn content(answer: reqwest::Response) -> (String, Vec<u8>) {
+    assert!(answer.status().is_success(), "{}: {}", answer.url(), answer.status());
+    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+    (kind, answer.bytes().await.expect("the content can be read").to_vec())
 }
 
 fn rand_part() -> u64 {

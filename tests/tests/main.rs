@@ -13,6 +13,7 @@ mod order;
 mod pooler;
 mod runs;
 mod secrets;
+mod sora;
 mod stream;
 mod traces;
 mod unrecorded;

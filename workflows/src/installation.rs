@@ -12,6 +12,7 @@ use crate::browser::BrowserLane;
 use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tools};
 use crate::host::HostPattern;
 use crate::packs::packs;
+use crate::sora::SoraGenerate;
 
 /// What is particular to one installation.
 #[derive(Debug)]
@@ -43,5 +44,6 @@ pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
     let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
     let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
     let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
-    Ok(Registry::new().with(FlowRun::new(flows, tools)).with(BenchSteps))
+    let flows = FlowRun::new(flows, tools);
+    Ok(Registry::new().with(SoraGenerate::new(flows.clone())).with(flows).with(BenchSteps))
 }

@@ -201,6 +201,10 @@ static FAILURES: &[Page] = &[
     page("host_not_allowed", "The flow calls a host on a private or loopback address that is not on the list.", "Add the host to ALLOW_PRIVATE_HOSTS when it is meant."),
     page("request_invalid", "The flow describes a request that cannot be sent.", "Correct its method, address, headers or body; the message names which."),
     page("max_duration_exceeded", "The flow took longer than its own `max_duration` allows.", "Give it more time, or split it."),
+    page("poll_timeout", "What a step waits for did not come within the time that its poll gives it.", "Look at the platform: it may still come. Submit again with a longer `timeout_s`, or correct the flow's `until`."),
+    page("download_failed", "The page could not fetch a file: the connection broke, it took too long, or the page's own policy or the other site forbids it.", "Try again, or give the act a longer `timeout_s`; a file on another site needs that site's leave (CORS)."),
+    page("download_refused", "The platform answered with an error instead of the file.", "The message has the status; see whether the account may have the file, and that the flow waits until it is there."),
+    page("download_too_large", "The file behind a link is larger than a page downloads.", "Fetch it by other means; nothing of it was kept."),
     page("browser_unavailable", "No browser could be had for the run.", "Check that a process with the browser role runs, or FERMATA_WEBDRIVER_URL; `fermata doctor` looks closer."),
 ];
 

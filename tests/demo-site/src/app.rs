@@ -49,7 +49,8 @@ impl App {
         if conduct.fail == Fail::Before {
             return Err(Problem::Fault(conduct.status));
         }
-        let terms = Terms { honour_keys: conduct.honour_keys, hide_ms: conduct.hide_ms, now: clock::now() };
+        let Conduct { honour_keys, hide_ms, render_ms, .. } = conduct;
+        let terms = Terms { honour_keys, hide_ms, render_ms, now: clock::now() };
         let apply = move || self.site.blocking_lock().apply(request, terms);
         tokio::task::spawn_blocking(apply).await.map_err(|_| Problem::Broken)?
     }

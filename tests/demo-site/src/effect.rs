@@ -1,4 +1,4 @@
-//! What an account can do to the site: post, comment, like, message.
+//! What an account can do to the site: post, comment, like, message, ask the studio for a video.
 //!
 //! A [`Draft`] is an effect that has been checked but not applied; `site.rs` turns it into a line
 //! of the ledger. To add a kind, add a variant here and the compiler names the rest.
@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Like,
     /// A direct message.
     Message,
+    /// A video asked for in the studio.
+    Video,
 }
 
 /// An effect with its content, as the ledger keeps it.
@@ -65,6 +67,13 @@ pub(crate) enum Effect {
         /// The author's own name for it.
         reference: Option<String>,
     },
+    /// A video asked for in the studio.
+    Video {
+        /// What it is to show.
+        prompt: String,
+        /// The author's own name for it.
+        reference: Option<String>,
+    },
 }
 
 impl Effect {
@@ -75,15 +84,17 @@ impl Effect {
             Self::Comment { .. } => Kind::Comment,
             Self::Like { .. } => Kind::Like,
             Self::Message { .. } => Kind::Message,
+            Self::Video { .. } => Kind::Video,
         }
     }
 
     /// The author's own name for it.
     pub(crate) fn reference(&self) -> Option<&str> {
         match self {
-            Self::Post { reference, .. } | Self::Comment { reference, .. } | Self::Message { reference, .. } => {
-                reference.as_deref()
-            }
+            Self::Post { reference, .. }
+            | Self::Comment { reference, .. }
+            | Self::Message { reference, .. }
+            | Self::Video { reference, .. } => reference.as_deref(),
             Self::Like { .. } => None,
         }
     }
@@ -92,7 +103,7 @@ impl Effect {
     pub(crate) fn target(&self) -> Option<&str> {
         match self {
             Self::Comment { post_id, .. } | Self::Like { post_id } => Some(post_id),
-            Self::Post { .. } | Self::Message { .. } => None,
+            Self::Post { .. } | Self::Message { .. } | Self::Video { .. } => None,
         }
     }
 
@@ -160,7 +171,7 @@ impl Draft {
     /// A comment; its hash is over the text.
     pub(crate) fn comment(post_id: String, text: String, reference: Option<String>) -> Result<Self, Problem> {
         let content_hash = hash_of(&text);
-        let text = checked_text(text)?;
+        let text = checked_text("text", text)?;
         let reference = checked_reference(reference)?;
         let effect = Effect::Comment { post_id, text, reference };
         Ok(Self::without_media(effect, content_hash))
@@ -175,10 +186,18 @@ impl Draft {
     /// A message; its hash is over the text.
     pub(crate) fn message(to: Handle, text: String, reference: Option<String>) -> Result<Self, Problem> {
         let content_hash = hash_of(&text);
-        let text = checked_text(text)?;
+        let text = checked_text("text", text)?;
         let reference = checked_reference(reference)?;
         let effect = Effect::Message { to, text, reference };
         Ok(Self::without_media(effect, content_hash))
+    }
+
+    /// A video; its hash is over the prompt.
+    pub(crate) fn video(prompt: String, reference: Option<String>) -> Result<Self, Problem> {
+        let content_hash = hash_of(&prompt);
+        let prompt = checked_text("prompt", prompt)?;
+        let reference = checked_reference(reference)?;
+        Ok(Self::without_media(Effect::Video { prompt, reference }, content_hash))
     }
 
     fn without_media(effect: Effect, content_hash: String) -> Self {
@@ -196,11 +215,11 @@ fn hash_of(text: &str) -> String {
     hex::encode(Sha256::digest(text.as_bytes()))
 }
 
-fn checked_text(text: String) -> Result<String, Problem> {
+fn checked_text(field: &str, text: String) -> Result<String, Problem> {
     if text.trim().is_empty() {
-        return Err(Problem::malformed("`text` is empty"));
+        return Err(Problem::malformed(format!("`{field}` is empty")));
     }
-    bounded("text", text, MAX_TEXT_BYTES)
+    bounded(field, text, MAX_TEXT_BYTES)
 }
 
 /// A form sends an empty reference where a program sends none.

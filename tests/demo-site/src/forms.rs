@@ -162,6 +162,26 @@ pub(crate) async fn send(
     Ok(Redirect::to(&format!("/messages/{to}?sent=1")))
 }
 
+/// The studio's form.
+#[derive(Deserialize)]
+pub(crate) struct PromptFields {
+    prompt: String,
+    reference: Option<String>,
+}
+
+/// `POST /studio`
+pub(crate) async fn submit(
+    State(app): State<Arc<App>>,
+    Viewer(viewer): Viewer,
+    ConnectInfo(cord): ConnectInfo<Cord>,
+    Fields(fields): Fields<PromptFields>,
+) -> Result<Redirect, PageProblem> {
+    let reference = given(fields.reference.as_deref().unwrap_or_default());
+    let draft = Draft::video(typed(&fields.prompt), reference)?;
+    perform(&app, viewer, &cord, draft).await?;
+    Ok(Redirect::to("/studio?submitted=1"))
+}
+
 /// Browsers send a textarea's line ends as CRLF; the content is the same as with LF.
 fn typed(text: &str) -> String {
     text.replace("\r\n", "\n")

@@ -38,6 +38,9 @@ pub(crate) struct Line {
     pub(crate) fingerprint: String,
     /// Before this moment no read surface shows it.
     pub(crate) visible_from: DateTime<Utc>,
+    /// From this moment a video can be had; everything else is whole at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ready_from: Option<DateTime<Utc>>,
     /// What happened, with its content.
     pub(crate) effect: Effect,
 }

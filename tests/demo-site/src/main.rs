@@ -1,4 +1,4 @@
-//! A pretend social network that speaks true HTTP and can misbehave.
+//! A pretend social network, with a video studio beside it, that speaks true HTTP and can misbehave.
 //!
 //! It is the outermost fake of Fermata's tests and of the tour: an independent witness of what
 //! really happened. Every applied effect is a line of an append-only ledger, synced before the
@@ -7,7 +7,8 @@
 //!
 //! Read [`site::Site`] for what the network is and [`app::App::perform`] for how it misbehaves.
 //! To add a fault, add a field to [`mode::Mode`] and [`mode::Conduct`] and obey it in `perform`;
-//! to add an effect, add a variant to [`effect::Effect`], a view, an API route and a form.
+//! to add an effect, add a variant to [`effect::Effect`], a view and a form, and an API route where
+//! programs may do it too: the studio has none.
 
 mod account;
 mod api;
@@ -16,6 +17,7 @@ mod clock;
 mod connection;
 mod control;
 mod effect;
+mod film;
 mod forms;
 mod ledger;
 mod markup;

@@ -8,7 +8,7 @@ use axum::response::Html;
 use chrono::{DateTime, Utc};
 
 use crate::account::Handle;
-use crate::view::{CommentView, MessageView, PostView};
+use crate::view::{CommentView, MessageView, PostView, VideoView};
 
 /// The network's name.
 const BRAND: &str = "Pico";
@@ -67,6 +67,7 @@ fn signed_in_bar(account: &Handle) -> String {
 <a href="/">Home</a>
 <a href="/compose">New post</a>
 <a href="/messages">Messages</a>
+<a href="/studio">Studio</a>
 <a href="/u/{account}">Profile</a>
 </nav>
 <div class="account" role="group" aria-label="Account" data-handle="{account}">
@@ -184,4 +185,33 @@ pub(crate) fn thread(messages: &[MessageView], viewer: &Handle) -> String {
         );
     }
     format!(r#"<ol class="thread" aria-label="Messages">{html}</ol>"#)
+}
+
+/// A draft as it stands in the studio's list.
+fn draft(video: &VideoView) -> String {
+    let id = &video.id;
+    let (state, outcome) = if video.is_ready {
+        ("ready", format!(r#"<a href="/studio/drafts/{id}/video" download="draft-{id}.mp4">Download</a>"#))
+    } else {
+        ("generating", r#"<span aria-live="polite">Your video is being made</span>"#.to_owned())
+    };
+    format!(
+        r#"<article class="card" id="draft-{id}" data-draft-id="{id}" data-state="{state}"{reference}>
+<header><h3>Draft</h3>{time}</header>
+<p class="caption">{prompt}</p>
+<footer><span>{state}</span>{outcome}</footer>
+</article>
+"#,
+        reference = reference_attribute(video.reference.as_deref()),
+        time = moment(video.created_at),
+        prompt = escape(&video.prompt),
+    )
+}
+
+/// Drafts under each other, or a word when there are none.
+pub(crate) fn drafts(videos: &[VideoView]) -> String {
+    if videos.is_empty() {
+        return r#"<p class="muted">No drafts yet.</p>"#.to_owned();
+    }
+    videos.iter().map(draft).collect()
 }

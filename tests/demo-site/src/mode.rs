@@ -10,9 +10,11 @@ use tokio::sync::watch;
 
 use crate::effect::Kind;
 
-/// The value of `hide_ms` that means for ever (the year 2100, taken as a length).
+/// The value of `hide_ms` and `render_ms` that means for ever (the year 2100, taken as a length).
 const HIDE_FOR_EVER_MS: u64 = 4_102_444_800_000;
 const MAX_DELAY_MS: u64 = 600_000;
+/// How long the studio takes for a video when nothing else is asked for.
+const RENDER_MS: u64 = 300;
 
 /// The whole of the site's misbehaviour; the default is to behave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub(crate) struct Mode {
     pub(crate) hold_answer_ms: u64,
     /// What is applied meanwhile is invisible on every read surface for this long.
     pub(crate) hide_ms: u64,
+    /// A video that is asked for meanwhile is ready after this long.
+    pub(crate) render_ms: u64,
     /// `fail`, `drop_answer`, `delay_ms` and `hold_answer_ms` are off after this many mutating requests.
     pub(crate) times: Option<u32>,
     /// The kinds of effect that the mode applies to; none named means all.
@@ -51,6 +55,7 @@ impl Default for Mode {
             drop_answer: false,
             hold_answer_ms: 0,
             hide_ms: 0,
+            render_ms: RENDER_MS,
             times: None,
             only: None,
         }
@@ -60,8 +65,8 @@ impl Default for Mode {
 impl Mode {
     /// Refuses numbers that could not be meant.
     pub(crate) fn checked(self) -> Result<Self, String> {
-        if self.hide_ms > HIDE_FOR_EVER_MS {
-            return Err(format!("`hide_ms` is at most {HIDE_FOR_EVER_MS}"));
+        if self.hide_ms > HIDE_FOR_EVER_MS || self.render_ms > HIDE_FOR_EVER_MS {
+            return Err(format!("`hide_ms` and `render_ms` are at most {HIDE_FOR_EVER_MS}"));
         }
         if self.delay_ms > MAX_DELAY_MS || self.hold_answer_ms > MAX_DELAY_MS {
             return Err(format!("`delay_ms` and `hold_answer_ms` are at most {MAX_DELAY_MS}"));
@@ -87,6 +92,7 @@ impl Mode {
             return conduct;
         }
         conduct.hide_ms = self.hide_ms;
+        conduct.render_ms = self.render_ms;
         let misbehaves = self.fail != Fail::None || self.drop_answer || self.delay_ms > 0 || self.hold_answer_ms > 0;
         if !misbehaves || self.times == Some(0) {
             return conduct;
@@ -140,6 +146,8 @@ pub(crate) struct Conduct {
     pub(crate) hold_answer: Duration,
     /// How long the effect stays invisible.
     pub(crate) hide_ms: u64,
+    /// How long the studio takes for it.
+    pub(crate) render_ms: u64,
 }
 
 impl Conduct {
@@ -152,6 +160,7 @@ impl Conduct {
             drop_answer: false,
             hold_answer: Duration::ZERO,
             hide_ms: 0,
+            render_ms: RENDER_MS,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The pages one reads: feed, composer, post, profile, messages, login.
+//! The pages one reads: feed, composer, post, profile, messages, studio, login.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::account::Handle;
 use crate::app::App;
 use crate::clock;
+use crate::film;
 use crate::markup::{self, escape};
 use crate::media;
 use crate::problem::Problem;
@@ -47,6 +48,7 @@ pub(crate) struct Done {
     replied: Option<String>,
     liked: Option<String>,
     sent: Option<String>,
+    submitted: Option<String>,
 }
 
 /// `GET /posts/{id}`
@@ -159,6 +161,43 @@ pub(crate) async fn thread(
     );
     let title = format!("Messages with @{other}");
     Ok(markup::page(&title, Some(&viewer), &main))
+}
+
+/// `GET /studio`
+pub(crate) async fn studio(
+    State(app): State<Arc<App>>,
+    Viewer(viewer): Viewer,
+    PageParams(done): PageParams<Done>,
+) -> Html<String> {
+    let videos = app.site.lock().await.videos(&viewer, clock::now());
+    let banner = done.submitted.map_or_else(String::new, |_| markup::status_banner("Your prompt is submitted"));
+    let main = format!(
+        r#"{banner}<h1>Video studio</h1>
+<form class="card stack" method="post" action="/studio">
+<label for="prompt">Prompt</label>
+<textarea id="prompt" name="prompt" required></textarea>
+<label for="reference">Reference (optional)</label>
+<input id="reference" name="reference" type="text" autocomplete="off">
+<button type="submit">Generate</button>
+</form>
+<h2 class="section">Drafts</h2>
+{drafts}"#,
+        drafts = markup::drafts(&videos),
+    );
+    markup::page("Video studio", Some(&viewer), &main)
+}
+
+/// `GET /studio/drafts/{id}/video`
+pub(crate) async fn video(
+    State(app): State<Arc<App>>,
+    Viewer(viewer): Viewer,
+    Path(id): Path<String>,
+) -> Result<Response, PageProblem> {
+    let video = app.site.lock().await.video(&id, &viewer, clock::now());
+    let video = video.filter(|video| video.is_ready).ok_or(Problem::NotFound("video"))?;
+    let disposition = format!("attachment; filename=\"draft-{}.mp4\"", video.id);
+    let headers = [(header::CONTENT_TYPE, film::CONTENT_TYPE.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((headers, film::of_draft(&video.id)).into_response())
 }
 
 /// The query of `/login`.

@@ -16,7 +16,7 @@ use crate::{api, control, forms, pages};
 /// The most that any request may carry.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; form-action 'self'; \
+    script-src 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; media-src 'self'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 
 /// The whole site.
@@ -43,6 +43,8 @@ fn pages_and_forms() -> Router<Arc<App>> {
         .route("/u/{handle}", get(pages::profile))
         .route("/messages", get(pages::conversations))
         .route("/messages/{handle}", get(pages::thread).post(forms::send))
+        .route("/studio", get(pages::studio).post(forms::submit))
+        .route("/studio/drafts/{id}/video", get(pages::video))
         .route("/media/{sha256}", get(pages::medium))
         .layer(axum::middleware::map_response(for_browsers))
 }

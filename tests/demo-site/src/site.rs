@@ -15,7 +15,7 @@ use crate::effect::{Draft, Effect, Kind};
 use crate::ledger::{Entry, Lane, Ledger, Line};
 use crate::media::MediaFolder;
 use crate::problem::Problem;
-use crate::view::{CommentView, LikeView, MessageView, PostView};
+use crate::view::{CommentView, LikeView, MessageView, PostView, VideoView};
 
 const MAX_EFFECTS: usize = 100_000;
 const MAX_ACCOUNTS: usize = 10_000;
@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) honour_keys: bool,
     /// How long the effect stays invisible.
     pub(crate) hide_ms: u64,
+    /// How long the studio takes for a video.
+    pub(crate) render_ms: u64,
     /// The time of application.
     pub(crate) now: DateTime<Utc>,
 }
@@ -173,11 +175,15 @@ impl Site {
         let seq = self.lines.len() as u64 + 1;
         let Draft { effect, content_hash, .. } = request.draft;
         let reference = effect.reference().map(str::to_owned);
-        let hidden = TimeDelta::milliseconds(i64::try_from(terms.hide_ms).unwrap_or(i64::MAX));
+        let kind = effect.kind();
+        let after = |ms: u64| {
+            let length = TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
+            terms.now.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        };
         Line {
             seq,
             key: request.idempotency_key.clone().or(reference),
-            kind: effect.kind(),
+            kind,
             content_hash,
             time: terms.now,
             account: request.account,
@@ -185,7 +191,8 @@ impl Site {
             id: short_hash(&format!("effect:{}:{seq}", self.ledger.generation())),
             idempotency_key: request.idempotency_key,
             fingerprint,
-            visible_from: terms.now.checked_add_signed(hidden).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            visible_from: after(terms.hide_ms),
+            ready_from: (kind == Kind::Video).then(|| after(terms.render_ms)),
             effect,
         }
     }
@@ -304,5 +311,17 @@ impl Site {
         let newest: Vec<&Line> = self.newest(now).filter(passes).take(LIST_LIMIT).collect();
         let shown = newest.into_iter().rev();
         shown.filter_map(MessageView::of).collect()
+    }
+
+    /// The visible videos of an account, newest first. Nobody else sees them.
+    pub(crate) fn videos(&self, of: &Handle, now: DateTime<Utc>) -> Vec<VideoView> {
+        let shown = self.newest(now).filter(|line| line.kind == Kind::Video && line.account == *of).take(LIST_LIMIT);
+        shown.filter_map(|line| VideoView::of(line, now)).collect()
+    }
+
+    /// One visible video of an account.
+    pub(crate) fn video(&self, id: &str, of: &Handle, now: DateTime<Utc>) -> Option<VideoView> {
+        let line = self.visible(id, Kind::Video, now).filter(|line| line.account == *of)?;
+        VideoView::of(line, now)
     }
 }

@@ -1,4 +1,5 @@
-//! What the site shows of an effect: the JSON API's shapes, which the pages draw from as well.
+//! What the site shows of an effect: the JSON API's shapes, which the pages draw from as well, and
+//! what only pages show.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -162,6 +163,37 @@ impl MessageView {
             reference: reference.clone(),
             created_at: line.time,
             content_hash: line.content_hash.clone(),
+        })
+    }
+}
+
+/// A video that was asked for in the studio. Only pages show it.
+#[derive(Debug)]
+pub(crate) struct VideoView {
+    /// The draft's id.
+    pub(crate) id: String,
+    /// What it is to show.
+    pub(crate) prompt: String,
+    /// The author's own name for it.
+    pub(crate) reference: Option<String>,
+    /// When it was asked for.
+    pub(crate) created_at: DateTime<Utc>,
+    /// Whether it can be had.
+    pub(crate) is_ready: bool,
+}
+
+impl VideoView {
+    /// Shows a ledger line, if it is a video's.
+    pub(crate) fn of(line: &Line, now: DateTime<Utc>) -> Option<Self> {
+        let Effect::Video { prompt, reference } = &line.effect else {
+            return None;
+        };
+        Some(Self {
+            id: line.id.clone(),
+            prompt: prompt.clone(),
+            reference: reference.clone(),
+            created_at: line.time,
+            is_ready: line.ready_from.is_none_or(|from| from <= now),
         })
     }
 }

@@ -17,7 +17,7 @@ struct Samples {
 
 /// One entry for each command type; a type without one fails the law below.
 fn samples() -> Vec<Samples> {
-    vec![flow_run(), bench_steps()]
+    vec![flow_run(), bench_steps(), sora_generate()]
 }
 
 fn flow_run() -> Samples {
@@ -68,6 +68,39 @@ fn bench_steps() -> Samples {
             json!({"step": 1}),
             json!({"wait_signal": 1}),
             json!({"pad": 1}),
+        ],
+    }
+}
+
+fn sora_generate() -> Samples {
+    let with = |name: &str, value: Value| {
+        let mut payload = json!({"prompt": "A fox in the snow"});
+        payload[name] = value;
+        payload
+    };
+    Samples {
+        kind: "sora.generate",
+        good: vec![
+            json!({"prompt": "A fox in the snow"}),
+            with("prompt", json!("ü".repeat(2_000))),
+            with("poll", json!({})),
+            with("poll", json!({"interval_s": 3600, "timeout_s": 86_400})),
+            with("download", json!(false)),
+        ],
+        bad: vec![
+            json!({}),
+            with("prompt", json!("")),
+            with("prompt", json!(" \n")),
+            with("prompt", json!("ü".repeat(2_001))),
+            with("prompt", Value::Null),
+            with("poll", Value::Null),
+            with("poll", json!({"interval_s": 0})),
+            with("poll", json!({"interval_s": 3601})),
+            with("poll", json!({"timeout_s": 86_401})),
+            with("poll", json!({"timeout_s": "1800"})),
+            with("poll", json!({"every_s": 5})),
+            with("download", json!("yes")),
+            with("aspect", json!("16:9")),
         ],
     }
 }

@@ -23,7 +23,7 @@ async fn every_step_of_every_installed_flow_has_one_of_the_five_phases() {
         }
         names.push(flow["name"].as_str().unwrap().to_owned());
     }
-    assert_eq!(names, ["demo.dm", "demo.http_publish", "demo.publish"]);
+    assert_eq!(names, ["demo.dm", "demo.http_publish", "demo.publish", "sora.generate_video"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

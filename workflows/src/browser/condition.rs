@@ -14,7 +14,7 @@ use super::script;
 use super::target::{Condition, Read, Target};
 
 /// Between two looks at a page that is still being drawn.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a control may take to appear and to become usable before acting on it fails.
 const PATIENCE: Duration = Duration::from_secs(5);

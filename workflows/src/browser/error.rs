@@ -107,6 +107,24 @@ pub enum BrowserError {
         /// Why.
         why: String,
     },
+    /// A file could not be fetched in the page.
+    #[error("the file could not be fetched: {why}")]
+    DownloadFailed {
+        /// The browser's reason, or what took too long.
+        why: String,
+    },
+    /// The platform answered, and not with the file.
+    #[error("the platform answered {status} instead of the file")]
+    DownloadRefused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The file is larger than it may be.
+    #[error("the file has more than {most} bytes")]
+    DownloadTooLarge {
+        /// The most that is taken.
+        most: usize,
+    },
     /// A newer epoch of this run has the browser; this holder may do nothing more.
     #[error("a newer epoch of this run has taken over the browser")]
     Fenced,
@@ -148,8 +166,12 @@ impl BrowserError {
             | Self::AssertionFailed { .. }
             | Self::Timeout { .. } => FailureClass::UiSelectorChanged,
             Self::UploadFailed { .. } => FailureClass::UploadFailed,
-            Self::LoadFailed { .. } | Self::SessionLost | Self::Unreachable { .. } => FailureClass::NetworkFlap,
+            Self::LoadFailed { .. } | Self::DownloadFailed { .. } | Self::SessionLost | Self::Unreachable { .. } => {
+                FailureClass::NetworkFlap
+            }
             Self::Unusable { .. }
+            | Self::DownloadRefused { .. }
+            | Self::DownloadTooLarge { .. }
             | Self::Fenced
             | Self::DeadlinePassed
             | Self::Busy
@@ -161,10 +183,16 @@ impl BrowserError {
     /// Whether the same may succeed later without anybody changing anything. Never true for
     /// [`BrowserError::AnswerLost`]: what may have happened is not tried again.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::LoadFailed { .. } | Self::SessionLost | Self::Busy | Self::Unreachable { .. } | Self::Timeout { .. }
-        )
+        match self {
+            Self::LoadFailed { .. }
+            | Self::DownloadFailed { .. }
+            | Self::SessionLost
+            | Self::Busy
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. } => true,
+            Self::DownloadRefused { status } => matches!(status, 408 | 429 | 500..),
+            _ => false,
+        }
     }
 
     /// Whether a page that is still being drawn may explain it, so that another look is worth it.

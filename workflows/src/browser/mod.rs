@@ -11,6 +11,7 @@
 mod act;
 mod carrier;
 mod condition;
+mod download;
 mod error;
 mod lane;
 mod locate;
@@ -20,6 +21,7 @@ mod target;
 mod upload;
 
 pub use carrier::{DEADLINE_HEADER, FENCE_HEADER, Fence};
+pub use download::Download;
 pub use error::{BrowserError, FailureClass};
 pub use lane::{BrowserLane, BrowserOptions};
 pub use page::Page;

@@ -120,6 +120,7 @@ mod tests {
         page.click_confirm(&target).await?;
         page.fill(&target, "text").await?;
         page.upload(&target, "name", b"bytes").await?;
+        page.download("http://127.0.0.1:9/film", 1, Duration::ZERO).await?;
         page.wait(&Condition::Visible(target), Duration::ZERO).await?;
         page.close().await
     }

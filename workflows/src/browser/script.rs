@@ -16,6 +16,8 @@ pub(super) const LOCATE: &str = include_str!("locate.js");
 pub(super) const ACTIONABLE: &str = include_str!("actionable.js");
 /// Types text that keys cannot carry into the focused field.
 pub(super) const INSERT_TEXT: &str = include_str!("insert_text.js");
+/// Fetches a file in the page and hands it over in pieces; see its first lines.
+pub(super) const DOWNLOAD: &str = include_str!("download.js");
 /// Whether the page shows a text.
 pub(super) const SHOWS_TEXT: &str = "\
     const norm = text => text.replace(/\\s+/g, ' ').trim();\

@@ -83,6 +83,11 @@ fn requests() -> Vec<Value> {
 
 fn acts() -> Vec<Value> {
     let act = |act: Value| with_step(json!({"id": "s", "browser": {"do": [act], "success": {"text": "x"}}}));
+    let poll = |change: Value| {
+        let mut poll = json!({"do": [{"goto": "http://h"}], "until": {"text": "x"}, "interval_s": 1, "timeout_s": 9});
+        poll.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        with_step(json!({"id": "s", "browser": {"do": [], "poll": poll}}))
+    };
     vec![
         act(json!({"goto": "http://h"})),
         act(json!({"goto": {}})),
@@ -100,6 +105,17 @@ fn acts() -> Vec<Value> {
         act(json!({"read": {"name": "a", "target": {"label": "a"}, "what": "html"}})),
         act(json!({"screenshot": "a"})),
         act(json!({"screenshot": 1})),
+        act(json!({"download": {"name": "a", "target": {"role": "link"}, "timeout_s": 5}})),
+        act(json!({"download": {"name": "a", "target": "link"}})),
+        act(json!({"download": {"target": {"role": "link"}}})),
+        act(json!({"download": "a"})),
+        poll(json!({})),
+        poll(json!({"interval_s": "${inputs.n}", "timeout_s": 1.5})),
+        poll(json!({"interval_s": "15"})),
+        poll(json!({"until": null})),
+        poll(json!({"until": "${inputs.n}"})),
+        poll(json!({"do": {}})),
+        poll(json!({"every": 1})),
         act(json!({"assert": {"visible": {"role": "x", "within": {"css": "y"}}}})),
         act(json!({"assert": {"visible": {"within": 1}}})),
     ]

@@ -63,10 +63,10 @@ struct Pin {
     started_at: DateTime<Utc>,
 }
 
-/// Carries out flows.
-#[derive(Debug)]
+/// Carries out flows; cheap to clone.
+#[derive(Debug, Clone)]
 pub struct FlowRun {
-    flows: BTreeMap<String, Arc<Flow>>,
+    flows: Arc<BTreeMap<String, Arc<Flow>>>,
     tools: Arc<Tools>,
 }
 
@@ -78,7 +78,7 @@ enum Asked {
 
 impl FlowRun {
     pub(crate) fn new(flows: BTreeMap<String, Arc<Flow>>, tools: Tools) -> Self {
-        Self { flows, tools: Arc::new(tools) }
+        Self { flows: Arc::new(flows), tools: Arc::new(tools) }
     }
 
     fn asked(&self, input: &FlowInput) -> Result<Asked, Failure> {

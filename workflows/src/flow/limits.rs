@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fermata_engine::artifact::MAX_ARTIFACT_BYTES;
+
 /// The largest flow document, as text or as compact JSON.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// The most steps of a flow.
@@ -24,6 +26,10 @@ pub const MAX_NAME_BYTES: usize = 100;
 pub const MAX_VERSION_BYTES: usize = 32;
 /// The largest body of an HTTP answer that is read.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// The largest file that a page downloads; never more than an artifact may have.
+pub const MAX_DOWNLOAD_BYTES: usize = 32 << 20;
+/// The most looks of one poll.
+pub const MAX_LOOKS: u32 = 2_000;
 /// The most redirects that a reading request follows.
 pub const MAX_REDIRECTS: usize = 5;
 /// The longest that one attempt of a step, or one call, may take, in seconds.
@@ -41,7 +47,11 @@ pub const BROWSER_TIMEOUT: Duration = Duration::from_mins(2);
 pub const CALL_TIMEOUT_S: f64 = 30.0;
 /// How long a wait in a browser step goes on when it says nothing else.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a download in a browser step goes on when it says nothing else.
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a page of a look may take until it is ready to be judged.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause that another side may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+
+const _: () = assert!(MAX_DOWNLOAD_BYTES <= MAX_ARTIFACT_BYTES, "what is downloaded is kept as an artifact");

@@ -29,6 +29,7 @@ use document::FlowDocument;
 use inputs::Inputs;
 use scope::Scope;
 
+pub(crate) use finding::refusal;
 pub use finding::{Finding, FlowError, Severity};
 pub use flow_run::{FlowInput, FlowRun, Policy};
 pub use http::{AllowList, HttpError, HttpLane};

@@ -234,6 +234,39 @@ fn a_browser_step_says_when_it_is_done() {
 }
 
 #[test]
+fn a_poll_looks_within_bounds_and_leaves_the_page_alone() {
+    let polls = |change: Value| {
+        let mut poll =
+            json!({"do": [{"goto": "http://h"}], "until": {"text": "ready"}, "interval_s": 1, "timeout_s": 60});
+        poll.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        refused(&with_step(json!({"id": "s", "browser": {"do": [], "poll": poll}})))
+    };
+    let at = |place: &str| vec![format!("/steps/0/browser/poll/{place}")];
+    assert!(polls(json!({})).is_empty());
+    assert!(polls(json!({"interval_s": "${inputs.text}", "timeout_s": "${inputs.text}"})).is_empty());
+    assert_eq!(polls(json!({"interval_s": 0.01})), at("interval_s"));
+    assert_eq!(polls(json!({"timeout_s": -1})), at("timeout_s"));
+    assert_eq!(polls(json!({"do": [{"click": {"role": "button"}}]})), at("do/0"));
+    assert_eq!(polls(json!({"do": [{"screenshot": "a"}]})), at("do/0"));
+    let twice = json!({"do": [], "success": {"text": "x"},
+        "poll": {"do": [], "until": {"text": "x"}, "interval_s": 1, "timeout_s": 1}});
+    assert_eq!(refused(&with_step(json!({"id": "s", "browser": twice}))), ["/steps/0/browser/success"]);
+}
+
+#[test]
+fn a_download_is_a_result_of_its_step_like_any_other() {
+    let flow = |name: &str, text: &str| {
+        with_steps(json!([
+            {"id": "keep", "browser": {"do": [{"download": {"name": name, "target": {"role": "link"}}}]}},
+            {"id": "told", "set": {"values": {"x": text}}},
+        ]))
+    };
+    assert!(refused(&flow("film", "${steps.keep.film.path}")).is_empty());
+    assert_eq!(refused(&flow("film", "${steps.keep.movie}")), ["/steps/1/set/values/x"]);
+    assert_eq!(refused(&flow("A Film", "x")), ["/steps/0/browser/do/0"]);
+}
+
+#[test]
 fn names_bounds_and_lanes_are_kept() {
     let change = |path: &str, value: Value| {
         let mut document = with_step(json!({"id": "s", "sleep": {"seconds": 1}}));
@@ -279,5 +312,5 @@ fn the_packs_are_fit_without_a_warning_and_every_step_has_a_phase() {
             flow.name().to_owned()
         })
         .collect();
-    assert_eq!(names, ["demo.publish", "demo.dm", "demo.http_publish"]);
+    assert_eq!(names, ["demo.publish", "demo.dm", "demo.http_publish", "sora.generate_video"]);
 }

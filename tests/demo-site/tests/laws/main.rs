@@ -13,3 +13,5 @@ mod faults;
 mod pages;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod studio;

@@ -24,7 +24,7 @@ async fn unknown_or_senseless_mode_fields_are_refused_and_change_nothing() {
         site.get("/_mode").await,
         json!({
             "keys": "honour", "delay_ms": 0, "freeze": false, "fail": "none", "status": 503,
-            "drop_answer": false, "hold_answer_ms": 0, "hide_ms": 0, "times": null, "only": null
+            "drop_answer": false, "hold_answer_ms": 0, "hide_ms": 0, "render_ms": 300, "times": null, "only": null
         })
     );
 }
@@ -57,6 +57,8 @@ async fn a_form_that_does_not_parse_is_a_4xx() {
         ("/compose", "caption=a"),
         ("/messages/bob", "nothing=here"),
         ("/messages/bob", "text="),
+        ("/studio", "reference=r"),
+        ("/studio", "prompt=+"),
         ("/messages/No%20Body", "text=a"),
         ("/posts/none/likes", ""),
         ("/posts/%ff/likes", ""),

@@ -19,7 +19,9 @@ use serde_json::{Map, Value};
 
 use crate::browser::Target;
 
-pub use browser::{BrowserAct, BrowserStep, Fill, Reading, Readings, SavedReading, Upload, Waiting};
+pub use browser::{
+    BrowserAct, BrowserStep, Fill, Poll, Reading, Readings, SavedDownload, SavedReading, Upload, Waiting,
+};
 pub use effect::{BrowserCall, BrowserLook, Call, EffectStep, HttpLook, LookFor};
 pub use http::{Assertion, HttpCall, HttpExpect, Is, Method, When};
 pub use step::{ACTIONS, Action, Phase, Step};

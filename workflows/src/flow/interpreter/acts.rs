@@ -55,7 +55,7 @@ impl Interpreter {
         saved: &mut Saved,
     ) -> Result<(), Trouble> {
         let acts = browser.acts.iter().filter(|act| act.saves().is_none()).cloned().collect();
-        let step = BrowserStep { acts, success: browser.success.clone() };
+        let step = BrowserStep { acts, ..browser.clone() };
         self.carry_out(page, &step, scope, saved).await
     }
 
@@ -95,20 +95,29 @@ impl Interpreter {
                 let kept = self.context.artifact("screenshot", "image/png", picture).await;
                 saved.insert(name.clone(), json!(kept.map_err(StepError::Fail)?));
             }
+            BrowserAct::Download(download) => {
+                let kept = Box::pin(self.download(page, download, scope)).await?;
+                saved.insert(download.name.clone(), json!(kept));
+            }
         }
         Ok(())
     }
 
     async fn goto(&self, page: &Page, url: &Late<Text>, scope: &Scope) -> Result<(), Trouble> {
         let Text(address) = url.fill(scope, "goto")?;
-        let parsed = Url::parse(&address)
+        Ok(page.goto(self.reachable(&address)?.as_str()).await?)
+    }
+
+    /// An address that flows may reach.
+    pub(super) fn reachable(&self, address: &str) -> Result<Url, StepError> {
+        let parsed = Url::parse(address)
             .map_err(|error| StepError::fail("request_invalid", format!("the address cannot be used: {error}")))?;
-        if !self.tools.http.allowed().allows(&parsed) {
-            let host = parsed.host_str().unwrap_or_default();
-            let remedy = format!("flows may not reach `{host}`; add it to the allowed hosts of the installation");
-            return Err(StepError::fail("host_not_allowed", remedy).into());
+        if self.tools.http.allowed().allows(&parsed) {
+            return Ok(parsed);
         }
-        Ok(page.goto(parsed.as_str()).await?)
+        let host = parsed.host_str().unwrap_or_default();
+        let remedy = format!("flows may not reach `{host}`; add it to the allowed hosts of the installation");
+        Err(StepError::fail("host_not_allowed", remedy))
     }
 
     async fn upload(&self, page: &Page, upload: &Upload, scope: &Scope) -> Result<(), Trouble> {

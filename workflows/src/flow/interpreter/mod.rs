@@ -4,8 +4,10 @@
 //! results, so that a replay decides the same. Owns no retry and no waiting of its own.
 
 mod acts;
+mod download;
 mod effect;
 mod page;
+mod poll;
 mod secrets;
 mod steps;
 

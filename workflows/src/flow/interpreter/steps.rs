@@ -8,6 +8,7 @@ use fermata_engine::workflow::{Attempt, Failure, RetryPolicy, StepBuilder, StepE
 use serde_json::{Map, Value, json};
 
 use super::Interpreter;
+use super::poll::Polling;
 use crate::flow::document::{
     BrowserStep, ChildStep, HttpCall, HumanKind, HumanStep, OnReject, SetStep, SleepStep, Step,
 };
@@ -61,15 +62,13 @@ impl Interpreter {
         browser: &BrowserStep,
         scope: &Scope,
     ) -> Result<Value, Failure> {
-        let asked = step.timeout_s.map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
-        let timeout = asked.transpose()?.unwrap_or(BROWSER_TIMEOUT);
-        let retry = self.limits.capped(&step.retry.clone().unwrap_or_else(RetryPolicy::browser));
+        if let Some(poll) = &browser.poll {
+            let (poll, acts) = (poll.clone(), browser.acts.clone());
+            return Box::pin(self.poll(step, Polling { n, poll, acts, scope: scope.clone() })).await;
+        }
         let (interpreter, kept) = (Arc::new(self.clone()), Arc::new(scope.clone()));
         let saved: Found = self
-            .context
-            .step(&step.id)
-            .retry(retry)
-            .timeout(timeout)
+            .attempts_in_page(step)?
             .run(|_| {
                 let (interpreter, scope, browser) = (Arc::clone(&interpreter), Arc::clone(&kept), browser.clone());
                 async move {
@@ -80,6 +79,13 @@ impl Interpreter {
             .await?;
         self.pages.passed(n);
         Ok(Value::Object(saved))
+    }
+
+    /// The attempts that a browser step is worth.
+    pub(super) fn attempts_in_page(&self, step: &Step) -> Result<StepBuilder<'_>, Failure> {
+        let asked = step.timeout_s.map(|time| time.within(MAX_TIMEOUT_S, "timeout_s"));
+        let retry = self.limits.capped(&step.retry.clone().unwrap_or_else(RetryPolicy::browser));
+        Ok(self.context.step(&step.id).retry(retry).timeout(asked.transpose()?.unwrap_or(BROWSER_TIMEOUT)))
     }
 
     async fn live_browser(&self, n: usize, browser: &BrowserStep, scope: &Scope) -> Result<Found, StepError> {

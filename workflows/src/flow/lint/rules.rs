@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::is_word;
 use crate::flow::document::{
     Action, BrowserAct, BrowserLook, BrowserStep, Call, ChildStep, EffectStep, FlowDocument, HttpCall, HttpLook,
-    LookFor, Step,
+    LookFor, Poll, Step,
 };
 use crate::flow::finding::{Finding, below};
-use crate::flow::limits::{MAX_ACTS, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, MAX_WAIT_S};
+use crate::flow::limits::{MAX_ACTS, MAX_LOOKS, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, MAX_WAIT_S};
 
 /// Headers that belong to the carrier of a request.
 const OWN_HEADERS: [&str; 6] =
@@ -170,15 +170,45 @@ impl Rules<'_> {
             if act.saves().is_some_and(|name| !is_word(name)) {
                 self.error(&pointer, "this is not a name to keep something under", "write one lower-case word");
             }
-            if let BrowserAct::Wait(wait) = act {
-                let time = wait.timeout_s.map(|time| Value::from(time.0));
-                self.seconds(time.as_ref().map(|time| (time, MAX_TIMEOUT_S)), &pointer);
+            let time = match act {
+                BrowserAct::Wait(wait) => wait.timeout_s,
+                BrowserAct::Download(download) => download.timeout_s,
+                _ => None,
+            };
+            let time = time.map(|time| Value::from(time.0));
+            self.seconds(time.as_ref().map(|time| (time, MAX_TIMEOUT_S)), &pointer);
+        }
+    }
+
+    fn poll(&mut self, poll: &Poll, pointer: &str) {
+        let acts = below(pointer, "do");
+        self.acts(&poll.acts, &acts);
+        for (n, act) in poll.acts.iter().enumerate() {
+            if !matches!(act, BrowserAct::Goto(_) | BrowserAct::Wait(_) | BrowserAct::Assert(_)) {
+                let remedy = "put it into the step's own `do`, which follows once the condition holds";
+                self.error(&below(&acts, &n.to_string()), "a look only goes, waits and asserts", remedy);
             }
+        }
+        let (interval, timeout) = (poll.interval_s.written(), poll.timeout_s.written());
+        self.seconds(Some((interval, MAX_WAIT_S)), &below(pointer, "interval_s"));
+        self.seconds(Some((timeout, MAX_WAIT_S)), &below(pointer, "timeout_s"));
+        if let (Some(interval), Some(timeout)) = (interval.as_f64(), timeout.as_f64())
+            && timeout > interval * f64::from(MAX_LOOKS)
+        {
+            let remedy = format!("look less often: {MAX_LOOKS} looks are the most");
+            self.error(&below(pointer, "interval_s"), "these are too many looks", &remedy);
         }
     }
 
     fn browser(&mut self, browser: &BrowserStep, pointer: &str) {
         self.acts(&browser.acts, &below(pointer, "do"));
+        if let Some(poll) = &browser.poll {
+            self.poll(poll, &below(pointer, "poll"));
+            if browser.success.is_some() {
+                let remedy = "remove `success`, and let another step do what has to be found done";
+                self.error(&below(pointer, "success"), "a step that polls is done once its condition holds", remedy);
+            }
+        }
         let only_reads =
             browser.acts.iter().all(|act| act.is_read() || matches!(act, BrowserAct::Goto(_) | BrowserAct::Wait(_)));
         if browser.success.is_none() && !only_reads {
@@ -186,7 +216,7 @@ impl Rules<'_> {
             let remedy = "add `success`: what the page shows once it is done; it is looked at before acting too";
             self.error(pointer, message, remedy);
         }
-        if browser.acts.is_empty() {
+        if browser.acts.is_empty() && browser.poll.is_none() {
             self.error(&below(pointer, "do"), "the step does nothing", "add an act such as `goto`");
         }
     }
