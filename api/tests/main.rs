@@ -10,5 +10,6 @@ mod graphql;
 mod migrate;
 mod private_postgres;
 mod rest;
+mod service;
 mod stream;
 mod surfaces;

@@ -106,6 +106,8 @@ static TYPES: &[Page] = &[
     page("rate_limited", "The token sent more requests than RATE_LIMIT_PER_MINUTE and RATE_LIMIT_BURST allow; this one was not carried out.", "Come again after `retry_after_s`; the `RateLimit` header says what is left before it is too late."),
     page("not_ready", "Something that the service needs is not there.", "Come again after `retry_after_s`; GET /ready names what is missing."),
     page("timeout", "The answer took longer than REQUEST_TIMEOUT_SECS.", "Narrow the question, or ask again."),
+    page("provider_unavailable", "A service on which the answer depends cannot be reached, or failed.", "Ask again later; `detail` says what it answered and whether anything was done."),
+    page("provider_timeout", "A service on which the answer depends did not answer in time.", "Ask again if you only wanted to read; otherwise look there first, as `detail` says."),
     page("internal", "A fault on our side.", "The log has it under the request id; please report it."),
 ];
 
@@ -151,6 +153,11 @@ static WORDS: &[Page] = &[
     page("scheme_unknown", "The Authorization header is not a bearer token.", "Send `Authorization: Bearer TOKEN`."),
     page("two_credentials", "More than one credential was sent, and we do not guess which one is meant.", "Send one of `Authorization: Bearer TOKEN`, `X-API-Key: TOKEN` and `X-Internal-Key: KEY`, and send it once."),
     page("internal_key_unknown", "The key in X-Internal-Key is not the one of this installation, or this process was given none.", "Start the caller and this process with the same INTERNAL_KEY."),
+    page("provider_token_refused", "The provider refuses the token that this installation has there; the caller's own is good.", "Give this process a token that is good there (for Render, RENDER_API_TOKEN)."),
+    page("provider_rate_limited", "The provider takes no more requests with the token of this installation for now; nothing was done.", "Come again after `retry_after_s`."),
+    page("provider_answer_unusable", "What answers in the provider's place does not speak as its API does.", "Check its address (for Render, RENDER_API_BASE_URL); the log says what came."),
+    page("deploy_unknown", "Render was asked for a deploy, and nobody knows whether it began: its answer did not come, or says too little.", "Look at the deploys of the service in Render's dashboard, then ask again if there is none. It is not asked for twice by itself."),
+    page("deploy_refused", "Render knows the service, but will not deploy it now.", "Look at the service in Render's dashboard: it may be suspended, or deleted."),
     page("commit_unknown", "The database or the answer went away while a change was under way: nobody can tell whether it was carried out.", "Send exactly the same request again with the same idempotency key (a signal: the same signal_id); it is carried out once. Without a key, look first: `fermata runs list`."),
 ];
 

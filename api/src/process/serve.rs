@@ -148,7 +148,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         bound.serve(app_with(state.clone(), mounts), &stopping, &mut tasks);
     }
     for (role, bound) in services {
-        if let Some(routes) = service::routes(role, config, state.clone()) {
+        if let Some(routes) = service::routes(role, config, state.clone())? {
             bound.serve(routes, &stopping, &mut tasks);
         }
     }

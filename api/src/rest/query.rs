@@ -67,7 +67,7 @@ fn is_text(raw: &str) -> bool {
 }
 
 /// An id out of a path; what is no id names nothing.
-pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
+pub(crate) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found(what))
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn listed<T: Serialize>(uri: &Uri, page: Paged<T>) -> Response {
 }
 
 /// An answer with its `Link`.
-pub(super) fn answered(link: Option<String>, body: impl IntoResponse) -> Response {
+pub(crate) fn answered(link: Option<String>, body: impl IntoResponse) -> Response {
     let mut response = body.into_response();
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
         response.headers_mut().insert(LINK, link);
@@ -121,7 +121,7 @@ pub(super) fn answered(link: Option<String>, body: impl IntoResponse) -> Respons
 }
 
 /// The same list behind another cursor.
-pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
+pub(crate) fn next_link(uri: &Uri, cursor: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let kept = query.split('&').filter(|pair| {
         !pair.is_empty()

@@ -14,6 +14,7 @@ use axum::Router;
 
 use crate::app::AppState;
 use crate::config::{Config, Role};
+use crate::process::Trouble;
 
 /// Where the service of a role listens, and the key that says so; `None` for a role that is none.
 pub(crate) fn address(role: Role, config: &Config) -> Option<(SocketAddr, &'static str)> {
@@ -26,11 +27,11 @@ pub(crate) fn address(role: Role, config: &Config) -> Option<(SocketAddr, &'stat
 }
 
 /// What the service of a role serves; `None` for a role that is none.
-pub(crate) fn routes(role: Role, config: &Config, state: AppState) -> Option<Router> {
-    match role {
+pub(crate) fn routes(role: Role, config: &Config, state: AppState) -> Result<Option<Router>, Trouble> {
+    Ok(match role {
         Role::Logging => Some(logging::logging(state)),
-        Role::Renderctl => Some(renderctl::renderctl(state, config)),
+        Role::Renderctl => Some(renderctl::renderctl(state, config)?),
         Role::Echo => Some(echo::echo(state)),
         Role::Api | Role::Worker | Role::Browser | Role::Dev | Role::Tool => None,
-    }
+    })
 }

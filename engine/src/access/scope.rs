@@ -53,6 +53,10 @@ scopes! {
     LogsRead = "logs:read",
     /// Send log lines.
     LogsWrite = "logs:write",
+    /// List services at Render.
+    RenderRead = "render:read",
+    /// Deploy services at Render.
+    RenderWrite = "render:write",
     /// Ask the services behind the API, as they ask each other.
     Internal = "internal",
     /// Create, list, rotate and revoke tokens.
