@@ -179,6 +179,10 @@ fn explain(error: &ValidationError<'_>) -> Vec<FieldError> {
                 vec![FieldError { pointer: at.clone(), message: "fits none of the shapes that it may have".to_owned() }]
             }
         },
+        // What may have no fields at all has a schema that says so in its own way.
+        ValidationErrorKind::FalseSchema => {
+            vec![FieldError { pointer: at.clone(), message: "must be empty".to_owned() }]
+        }
         // The value itself is not repeated: it may be long, or not for a log.
         _ => vec![FieldError { pointer: at.clone(), message: error.masked().to_string() }],
     }
@@ -239,6 +243,16 @@ mod tests {
         assert_eq!(pointers(r#"{"item": "pen", "wrap": {"paper": 1, "bow": 2}}"#), ["/wrap/paper", "/wrap/bow"]);
         assert_eq!(pointers(r#"{"item": "pen", "wrap": 1}"#), ["/wrap"]);
         assert_eq!(pointers("[]"), [""]);
+    }
+
+    #[test]
+    fn a_body_without_fields_takes_none() {
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        assert!(parse::<Nothing>(b"{}").is_ok());
+        assert_eq!(parse::<Nothing>(br#"{"sort": 1}"#).unwrap_err().detail(), "the body: must be empty");
     }
 
     #[test]

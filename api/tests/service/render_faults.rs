@@ -7,8 +7,8 @@ use super::fake_render::{Mode, PAUSE_SECS, TOKEN};
 use super::harness::Answer;
 use super::renderctl::{SHOP, Stage};
 
-/// Less than what Render may take otherwise.
-const IMPATIENT: [(&str, &str); 1] = [("REQUEST_TIMEOUT_SECS", "1")];
+/// Less than what Render may take otherwise, for those who wait for an answer that does not come.
+const IMPATIENT: [(&str, &str); 1] = [("REQUEST_TIMEOUT_SECS", "3")];
 /// What a detail says when it is not known whether a deploy began.
 const DOUBT: &str = "nobody knows whether the deploy began";
 
@@ -42,7 +42,7 @@ async fn a_deploy_without_an_answer_in_time_is_in_doubt_and_not_asked_for_again(
 
 #[tokio::test]
 async fn a_deploy_that_render_answers_with_nonsense_is_in_doubt_too() {
-    let stage = Stage::new(&IMPATIENT).await;
+    let stage = Stage::new(&[]).await;
     for mode in
         [Mode::Fails(500), Mode::Fails(503), Mode::Says("<html>"), Mode::Says("{}"), Mode::Says("[]"), Mode::Endless]
     {
@@ -53,11 +53,16 @@ async fn a_deploy_that_render_answers_with_nonsense_is_in_doubt_too() {
 }
 
 #[tokio::test]
-async fn a_list_without_an_answer_is_a_timeout_and_a_list_of_nonsense_a_bad_gateway() {
+async fn a_list_without_an_answer_is_a_timeout() {
     let stage = Stage::new(&IMPATIENT).await;
     for mode in [Mode::Frozen, Mode::Cut] {
         listed(&stage, mode).await.problem(503, "provider-timeout", "provider_timeout");
     }
+}
+
+#[tokio::test]
+async fn a_list_of_nonsense_is_a_bad_gateway() {
+    let stage = Stage::new(&[]).await;
     listed(&stage, Mode::Fails(500)).await.problem(502, "provider-unavailable", "provider_unavailable");
     for mode in [Mode::Says("<html>"), Mode::Says("{}"), Mode::Says("[{}]"), Mode::Endless, Mode::Refuses(404)] {
         listed(&stage, mode).await.problem(502, "provider-unavailable", "provider_answer_unusable");
@@ -127,7 +132,7 @@ async fn where_no_connection_is_made_nothing_was_sent_and_nothing_is_in_doubt() 
 
 #[tokio::test]
 async fn renders_token_goes_to_render_only() {
-    let stage = Stage::new(&IMPATIENT).await;
+    let stage = Stage::new(&[]).await;
     let quoting = Mode::Says("{\"id\": [\"known-to-render-alone\"]}");
     for mode in [Mode::Honest, Mode::Refuses(401), Mode::Refuses(400), Mode::Busy, Mode::Fails(500), quoting, Mode::Cut]
     {
