@@ -128,7 +128,9 @@ pub fn env_example() -> String {
             for fact in facts(key) {
                 let _ = writeln!(text, "# {fact}");
             }
-            let required = key.example.filter(|_| !key.required_for.is_empty());
+            // A secret text is nobody's to copy.
+            let is_copied = !key.required_for.is_empty() && !(key.secret && key.kind == Kind::Text);
+            let required = key.example.filter(|_| is_copied);
             let _ = writeln!(text, "{}={}", key.name, key.default.or(required).unwrap_or_default());
         }
     }

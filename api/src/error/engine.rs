@@ -34,7 +34,9 @@ impl From<StoreError> for Problem {
             }
             StoreError::Busy => unavailable(&error).with_code("busy"),
             StoreError::Stopped => unavailable(&error).with_code("stopping"),
-            StoreError::Refused(_) | StoreError::Schema(_) | StoreError::Unsafe { .. } => Self::internal(&error),
+            StoreError::Refused(_) | StoreError::Schema(_) | StoreError::Unsafe { .. } | StoreError::Pooler(_) => {
+                Self::internal(&error)
+            }
         }
     }
 }

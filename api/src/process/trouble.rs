@@ -112,6 +112,10 @@ impl From<StoreError> for Trouble {
                     .remedy("check that Postgres runs and that DATABASE_URL names it; `fermata doctor` looks closer")
                     .code("database_unreachable")
             }
+            StoreError::Pooler(_) => Self::new(Exit::Unreachable, "the pooler for reads cannot be used")
+                .why(why)
+                .remedy("check that DATABASE_POOLER_URL names it; PgBouncer needs ignore_startup_parameters = extra_float_digits")
+                .code("database_unreachable"),
             StoreError::Schema(_) => Self::failed("the schema of the database does not fit this program")
                 .why(why)
                 .remedy("run: fermata migrate (a database of an unreleased build needs a fresh folder instead)")

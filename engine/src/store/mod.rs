@@ -39,6 +39,11 @@ pub enum StoreError {
         "the database cannot be reached; check that it runs, that DATABASE_URL names it, and that DB_MAX_CONNECTIONS is enough"
     )]
     Unreachable(#[source] sqlx::Error),
+    /// The pooler for reads cannot be used.
+    #[error(
+        "the pooler for reads cannot be used; check that it runs, that DATABASE_POOLER_URL names it, and that it lets extra_float_digits pass"
+    )]
+    Pooler(#[source] sqlx::Error),
     /// The connection broke under way: what was asked may have been done.
     #[error("the connection to the database broke")]
     Lost(#[source] sqlx::Error),
@@ -125,6 +130,8 @@ pub(crate) struct Store {
     pub(crate) direct: PgPool,
     /// Reads that answer requests.
     pub(crate) reads: PgPool,
+    /// Whether they go through a pooler.
+    pooled: bool,
 }
 
 impl Store {
@@ -139,10 +146,16 @@ impl Store {
             // no statement kept there.
             Some(pooler) => {
                 let options = PgConnectOptions::from_str(pooler)?.application_name("fermata");
-                pool(&options.statement_cache_capacity(0), None, max).await?
+                let reads = pool(&options.statement_cache_capacity(0), None, max).await;
+                reads.map_err(|error| match error {
+                    StoreError::Unreachable(why) | StoreError::Lost(why) | StoreError::Refused(why) => {
+                        StoreError::Pooler(why)
+                    }
+                    other => other,
+                })?
             }
         };
-        Ok(Self { options, direct, reads })
+        Ok(Self { options, direct, reads, pooled: pooler.is_some() })
     }
 
     /// A connection outside of the pools, for the writer's lanes and the listener.

@@ -26,6 +26,8 @@ type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 
 const SETTINGS: &str = "select set_config('role', 'fermata_reader', true), set_config('fermata.client', $1, true),
     set_config('jit', 'off', true), set_config('statement_timeout', '10s', true)";
 const BEGIN: &str = "begin isolation level repeatable read read only";
+/// Behind a pooler the server's end may hold what others prepared under the same names.
+const BEGIN_POOLED: &str = "begin isolation level repeatable read read only; deallocate all";
 
 impl StoreError {
     /// Whether the statement ran into its time limit.
@@ -42,8 +44,9 @@ impl Store {
         F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
         let (pool, client) = (self.reads.clone(), client.to_owned());
+        let begin = if self.pooled { BEGIN_POOLED } else { BEGIN };
         let task = tokio::spawn(async move {
-            let mut transaction = pool.begin_with(BEGIN).await?;
+            let mut transaction = pool.begin_with(begin).await?;
             // What the connection is set to is not relied on: behind a pooler it may be another's.
             sqlx::query(SETTINGS).bind(client).execute(&mut *transaction).await?;
             let answer = work(&mut transaction).await?;

@@ -73,10 +73,9 @@ function input(key: string, steps: number, accountId = account) {
   return { type: "flow.run", accountId, correlationId: run, idempotencyKey: `${run}-${key}`, payload };
 }
 
-/** An event of REST as GraphQL tells it: the same instant is written with `+00:00` there, and with `Z` here. */
+/** An event of REST as GraphQL tells it. */
 function asTold(event: Event) {
-  const { id, cursor, type, data, subject = null } = event;
-  const time = event.time.replace(/Z$/, "+00:00");
+  const { id, cursor, type, time, data, subject = null } = event;
   const { clientid: clientId, accountid: accountId = null, sessionid: sessionId = null } = event;
   const { correlationid: correlationId = null, traceparent = null } = event;
   const command = subject === null ? null : { id: subject };
