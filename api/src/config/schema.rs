@@ -129,8 +129,8 @@ pub fn env_example() -> String {
                 let _ = writeln!(text, "# {fact}");
             }
             // A secret text is nobody's to copy.
-            let is_copied = !key.required_for.is_empty() && !(key.secret && key.kind == Kind::Text);
-            let required = key.example.filter(|_| is_copied);
+            let is_secret_text = key.secret && key.kind == Kind::Text;
+            let required = key.example.filter(|_| !key.required_for.is_empty() && !is_secret_text);
             let _ = writeln!(text, "{}={}", key.name, key.default.or(required).unwrap_or_default());
         }
     }

@@ -22,7 +22,7 @@ impl Workflow for Idle {
     }
 }
 
-fn frame(more: Value) -> Value {
+fn frame(more: &Value) -> Value {
     let mut frame = json!({ "level": "info", "service": "shop", "message": "sold" });
     frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     frame
@@ -47,12 +47,12 @@ async fn a_line_is_durable_when_it_is_answered_and_every_filter_finds_its_own() 
     let engine = db.engine(Registry::new().with(Idle)).await;
     let run = db.submit(&engine, "test.idle", json!({})).await.to_string();
     let reader = bearer_for("*", &db, &[Scope::LogsRead]).await;
-    let whole = frame(json!({ "message": "whole", "level": "warn", "timestamp": "2026-01-02T03:04:05.678Z",
+    let whole = frame(&json!({ "message": "whole", "level": "warn", "timestamp": "2026-01-02T03:04:05.678Z",
         "traceId": "t-1", "correlationId": "c-1", "runId": run, "data": { "price": 3, "password": "hunter2" } }));
 
-    let one = send(&logging, &frame(json!({ "message": "first" }))).await;
+    let one = send(&logging, &frame(&json!({ "message": "first" }))).await;
     assert_eq!((one.status, one.json()["accepted"].as_u64()), (201, Some(1)));
-    let two = send(&logging, &json!([whole, frame(json!({ "message": "last", "service": "till" }))])).await;
+    let two = send(&logging, &json!([whole, frame(&json!({ "message": "last", "service": "till" }))])).await;
     assert_eq!((two.status, two.json()["accepted"].as_u64()), (201, Some(2)));
 
     let columns = "select count(*) from fermata.logs where level = 'warn' and service = 'shop' and trace_id = 't-1'
@@ -90,12 +90,12 @@ async fn a_line_is_durable_when_it_is_answered_and_every_filter_finds_its_own() 
 async fn a_call_with_one_frame_that_does_not_fit_keeps_none_and_points_at_it() {
     let db = TestDb::new().await;
     let logging = Process::start("logging", &db, &[]).await;
-    let good = frame(json!({}));
+    let good = frame(&json!({}));
     for (body, pointer) in [
-        (json!([good, frame(json!({ "service": "" }))]), "/1/service"),
-        (json!([good, frame(json!({ "timestamp": "1800-01-01T00:00:00Z" }))]), "/1/timestamp"),
-        (frame(json!({ "data": { "a": "x\u{0}" } })), "/data/a"),
-        (frame(json!({ "message": "x".repeat(70_000) })), ""),
+        (json!([good, frame(&json!({ "service": "" }))]), "/1/service"),
+        (json!([good, frame(&json!({ "timestamp": "1800-01-01T00:00:00Z" }))]), "/1/timestamp"),
+        (frame(&json!({ "data": { "a": "x\u{0}" } })), "/data/a"),
+        (frame(&json!({ "message": "x".repeat(70_000) })), ""),
         (json!([]), ""),
     ] {
         let answer = send(&logging, &body).await;
@@ -114,7 +114,7 @@ async fn lines_are_sent_with_the_internal_key_or_a_scope_and_read_with_a_scope_o
     let db = TestDb::new().await;
     let logging = Process::start("logging", &db, &[]).await;
     let (writer, reader) = (bearer(&db, &[Scope::LogsWrite]).await, bearer(&db, &[Scope::LogsRead]).await);
-    let body = frame(json!({})).to_string();
+    let body = frame(&json!({})).to_string();
     let post = async |headers: &[(&str, &str)]| logging.ask("POST", "/log", headers, body.clone()).await;
 
     post(&[]).await.problem(401, "unauthorized", "token_missing");
