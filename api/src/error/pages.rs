@@ -156,8 +156,6 @@ static WORDS: &[Page] = &[
     page("provider_token_refused", "The provider refuses the token that this installation has there; the caller's own is good.", "Give this process a token that is good there (for Render, RENDER_API_TOKEN)."),
     page("provider_rate_limited", "The provider takes no more requests with the token of this installation for now; nothing was done.", "Come again after `retry_after_s`."),
     page("provider_answer_unusable", "What answers in the provider's place does not speak as its API does.", "Check its address (for Render, RENDER_API_BASE_URL); the log says what came."),
-    page("deploy_unknown", "Render was asked for a deploy, and nobody knows whether it began: its answer did not come, or says too little.", "Look at the deploys of the service in Render's dashboard, then ask again if there is none. It is not asked for twice by itself."),
-    page("deploy_refused", "Render knows the service, but will not deploy it now.", "Look at the service in Render's dashboard: it may be suspended, or deleted."),
     page("commit_unknown", "The database or the answer went away while a change was under way: nobody can tell whether it was carried out.", "Send exactly the same request again with the same idempotency key (a signal: the same signal_id); it is carried out once. Without a key, look first: `fermata runs list`."),
 ];
 

@@ -29,7 +29,7 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// A body that may be empty.
 #[derive(Debug)]
-pub(crate) struct MaybeJsonBody<T>(pub(crate) T);
+pub(super) struct MaybeJsonBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned + JsonSchema> FromRequest<AppState> for JsonBody<T> {
     type Rejection = Problem;

@@ -67,7 +67,7 @@ fn is_text(raw: &str) -> bool {
 }
 
 /// An id out of a path; what is no id names nothing.
-pub(crate) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
+pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found(what))
 }
 

@@ -1,5 +1,5 @@
 //! A pretend Render: its public REST API as its documentation has it, over real HTTP, which can
-//! misbehave. It has a few services, counts deploys, and knows one token.
+//! misbehave. It has a few services and knows one token.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
-use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use futures::stream;
 use serde::Deserialize;
@@ -40,8 +40,6 @@ const LIMITS: (usize, usize) = (20, 100);
 pub(crate) enum Mode {
     /// As documented.
     Honest,
-    /// A deploy waits for another one: 202 without a body.
-    Queued,
     /// It does nothing and answers this.
     Refuses(u16),
     /// It does nothing and answers 429.
@@ -63,7 +61,6 @@ pub(crate) enum Mode {
 struct Shared {
     mode: Mutex<Mode>,
     seen: Mutex<Vec<String>>,
-    deploys: Mutex<Vec<String>>,
 }
 
 /// A running pretend Render; gone when dropped.
@@ -75,14 +72,11 @@ pub(crate) struct FakeRender {
 
 impl FakeRender {
     pub(crate) async fn start() -> Self {
-        let (mode, seen, deploys) = (Mutex::new(Mode::Honest), Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { mode, seen, deploys });
+        let shared = Arc::new(Shared { mode: Mutex::new(Mode::Honest), seen: Mutex::default() });
         let router = Router::new()
             .route("/v1/services", get(list))
-            .route("/v1/services/{id}/deploys", post(deploy))
             .fallback(async || refused(404))
-            .layer(from_fn_with_state(Arc::clone(&shared), behave))
-            .with_state(Arc::clone(&shared));
+            .layer(from_fn_with_state(Arc::clone(&shared), behave));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();
@@ -102,11 +96,6 @@ impl FakeRender {
     /// Every request since the last time, as `METHOD /path?query`.
     pub(crate) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.seen.lock().unwrap())
-    }
-
-    /// The services of the deploys that began since the last time.
-    pub(crate) fn deploys(&self) -> Vec<String> {
-        std::mem::take(&mut *self.shared.deploys.lock().unwrap())
     }
 }
 
@@ -131,10 +120,8 @@ async fn behave(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         Mode::Redirects => return Redirect::temporary("/v1/elsewhere").into_response(),
         _ => {}
     }
-    let is_deploy = request.method() == Method::POST;
     let answer = next.run(request).await;
     match mode {
-        Mode::Queued if is_deploy => StatusCode::ACCEPTED.into_response(),
         Mode::Fails(status) => refused(status),
         Mode::Frozen => std::future::pending().await,
         Mode::Cut => broken_off(),
@@ -199,18 +186,4 @@ fn whole((id, name, kind, suspended): (&str, &str, &str, &str)) -> Value {
         "dashboardUrl": format!("https://dashboard.render.com/{id}"), "notifyOnFail": "default", "ownerId": "tea-1",
         "repo": "https://github.com/acme/shop", "rootDir": "", "serviceDetails": details, "slug": name,
     })
-}
-
-async fn deploy(State(shared): State<Arc<Shared>>, Path(id): Path<String>, Json(_): Json<Value>) -> Response {
-    if !SERVICES.iter().any(|(known, ..)| *known == id) {
-        return refused(404);
-    }
-    let mut deploys = shared.deploys.lock().unwrap();
-    deploys.push(id);
-    let deploy = json!({
-        "id": format!("dep-{}", deploys.len()), "status": "build_in_progress", "trigger": "api",
-        "commit": {"id": "a1b2c3", "message": "Newest", "createdAt": "2026-02-14T19:51:50Z"},
-        "createdAt": "2026-02-14T19:51:50.059428Z", "updatedAt": "2026-02-14T19:51:50.059428Z",
-    });
-    (StatusCode::CREATED, Json(deploy)).into_response()
 }

@@ -1,16 +1,13 @@
-//! What renderctl does while Render behaves: lists, deploys, and for whom (O-040, O-041, O-042, O-044).
+//! What renderctl does while Render behaves: what it lists, and for whom (O-041, O-042, O-044).
 
 use fermata_engine::access::Scope;
 use fermata_tests::TestDb;
 use serde_json::{Value, json};
 
-use super::fake_render::{FakeRender, Mode, SERVICES, TOKEN};
+use super::fake_render::{FakeRender, SERVICES, TOKEN};
 use super::harness::{Answer, INTERNAL_KEY, Process, bearer, fresh_folder, program, settings};
 
-/// A deploy of this one is asked for.
-pub(crate) const SHOP: &str = "/render/deploy/srv-cu3a559u0jms73dmnu20";
-
-/// A renderctl before a Render, and a caller with both scopes.
+/// A renderctl before a Render, and a caller with the scope.
 pub(crate) struct Stage {
     pub(crate) db: TestDb,
     pub(crate) fake: FakeRender,
@@ -25,16 +22,12 @@ impl Stage {
         let known = [("RENDER_API_TOKEN", TOKEN), ("RENDER_API_BASE_URL", &base)];
         let settings: Vec<_> = known.into_iter().chain(more.iter().copied()).collect();
         let renderctl = Process::start("renderctl", &db, &settings).await;
-        let token = bearer(&db, &[Scope::RenderRead, Scope::RenderWrite]).await;
+        let token = bearer(&db, &[Scope::RenderRead]).await;
         Self { db, fake, renderctl, token }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.renderctl.get(path, &[("authorization", &self.token)]).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        self.renderctl.ask("POST", path, &[("authorization", &self.token)], body.to_owned()).await
     }
 
     /// The names of the services on a page.
@@ -110,62 +103,18 @@ async fn a_list_that_does_not_fit_is_refused_before_render_is_asked() {
 }
 
 #[tokio::test]
-async fn a_deploy_begins_once_and_is_named() {
-    let stage = Stage::new(&[]).await;
-    for body in ["", "{}"] {
-        let answer = stage.post(SHOP, body).await;
-        let began = json!({"service_id": "srv-cu3a559u0jms73dmnu20", "id": "dep-1", "status": "build_in_progress"});
-        assert_eq!((answer.status, answer.json()), (202, began));
-        assert_eq!(stage.fake.deploys(), ["srv-cu3a559u0jms73dmnu20"]);
-        assert_eq!(stage.fake.seen(), ["POST /v1/services/srv-cu3a559u0jms73dmnu20/deploys"]);
-    }
-    stage.post("/render/deploy/crn-ctlasa8gph6c739jlm0g", "").await;
-    assert_eq!(stage.fake.deploys(), ["crn-ctlasa8gph6c739jlm0g"]);
-}
-
-#[tokio::test]
-async fn a_deploy_that_waits_for_another_one_has_no_id_yet() {
-    let stage = Stage::new(&[]).await;
-    stage.fake.behaves(Mode::Queued);
-    let answer = stage.post(SHOP, "").await;
-    let queued = json!({"service_id": "srv-cu3a559u0jms73dmnu20", "id": null, "status": "queued"});
-    assert_eq!((answer.status, answer.json()), (202, queued));
-}
-
-#[tokio::test]
-async fn what_is_no_id_of_a_service_names_nothing_and_goes_nowhere() {
-    let stage = Stage::new(&[]).await;
-    for bad in ["srv", "srv-", "srv-1%2F..%2F..", "..%2Fservices", "srv-1%3Fx=1", "srv-1%23", "srv-%C3%A4"] {
-        stage.post(&format!("/render/deploy/{bad}"), "").await.problem(404, "not-found", "not_found");
-    }
-    let misfit = stage.post(SHOP, r#"{"clearCache": "clear"}"#).await;
-    assert_eq!(misfit.problem(400, "validation", "validation")["detail"], "the body: must be empty");
-    assert!(stage.fake.seen().is_empty());
-
-    stage.post("/render/deploy/srv-nobody", "").await.problem(404, "not-found", "not_found");
-    assert_eq!(stage.fake.seen().len(), 1);
-}
-
-#[tokio::test]
 async fn only_a_token_with_the_scope_gets_to_render() {
     let stage = Stage::new(&[]).await;
-    let reader = bearer(&stage.db, &[Scope::RenderRead]).await;
     let other = bearer(&stage.db, &[Scope::CommandsRead, Scope::CommandsWrite]).await;
-    let asked = async |method: &str, path: &str, headers: &[(&str, &str)]| {
-        stage.renderctl.ask(method, path, headers, String::new()).await
-    };
-    for (method, path, scope) in [("GET", "/render/services", "render:read"), ("POST", SHOP, "render:write")] {
-        asked(method, path, &[]).await.problem(401, "unauthorized", "token_missing");
-        let renders = format!("Bearer {TOKEN}");
-        asked(method, path, &[("authorization", &renders)]).await.problem(401, "unauthorized", "token_malformed");
-        for known in [("authorization", other.as_str()), ("x-internal-key", INTERNAL_KEY)] {
-            let refused = asked(method, path, &[known]).await.problem(403, "forbidden", "scope_missing");
-            assert_eq!(refused["scope"], scope);
-        }
+    let asked = async |headers: &[(&str, &str)]| stage.renderctl.get("/render/services", headers).await;
+    asked(&[]).await.problem(401, "unauthorized", "token_missing");
+    let renders = format!("Bearer {TOKEN}");
+    asked(&[("authorization", &renders)]).await.problem(401, "unauthorized", "token_malformed");
+    for known in [("authorization", other.as_str()), ("x-internal-key", INTERNAL_KEY)] {
+        let refused = asked(&[known]).await.problem(403, "forbidden", "scope_missing");
+        assert_eq!(refused["scope"], "render:read");
     }
-    asked("POST", SHOP, &[("authorization", &reader)]).await.problem(403, "forbidden", "scope_missing");
     assert!(stage.fake.seen().is_empty());
-    assert_eq!(asked("GET", "/render/services", &[("authorization", &reader)]).await.status, 200);
 }
 
 #[tokio::test]

@@ -55,8 +55,6 @@ scopes! {
     LogsWrite = "logs:write",
     /// List services at Render.
     RenderRead = "render:read",
-    /// Deploy services at Render.
-    RenderWrite = "render:write",
     /// Ask the services behind the API, as they ask each other.
     Internal = "internal",
     /// Create, list, rotate and revoke tokens.

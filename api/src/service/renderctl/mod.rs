@@ -1,21 +1,20 @@
-//! Render, spoken with for others (renderctl-svc): its services listed, a deploy begun (O-040, O-041).
+//! Render, read for others (renderctl-svc): its services are listed (O-041).
 //!
 //! Owns our routes and shapes. Knows Render only through [`RenderApi`], and stores nothing. Callers
-//! are known by tokens of ours; Render's token is never theirs to see.
+//! are known by tokens of ours; Render's token is never theirs to see. Nothing here changes
+//! anything at Render: a deploy is a side effect, and goes the way of all side effects (commands).
 
 mod refusal;
 mod render;
 
-use axum::extract::Path;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Extension, Json, Router};
 use chrono::{DateTime, Utc};
 use fermata_engine::access::Scope;
 use fermata_engine::read::Paged;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{AppState, service};
@@ -23,11 +22,10 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::error::Problem;
 use crate::process::{Exit, Trouble};
-use crate::rest::body::MaybeJsonBody;
-use crate::rest::query::{Params, answered, id, next_link};
+use crate::rest::query::{Params, answered, next_link};
 
-use refusal::{of_deploy, of_list};
-use render::{Entry, RenderApi, Service, ServiceId, Wanted};
+use refusal::of_list;
+use render::{Entry, RenderApi, Service, Wanted};
 
 /// How many services a page has when nothing is said.
 const DEFAULT_LIMIT: u32 = 50;
@@ -36,10 +34,7 @@ const MAX_LIMIT: u32 = 100;
 
 /// The whole service.
 pub(super) fn renderctl(state: AppState, config: &Config) -> Result<Router, Trouble> {
-    let routes = Router::new()
-        .route("/render/services", get(list))
-        .route("/render/deploy/{id}", post(deploy))
-        .layer(Extension(client(config)?));
+    let routes = Router::new().route("/render/services", get(list)).layer(Extension(client(config)?));
     Ok(service(routes, state))
 }
 
@@ -99,20 +94,6 @@ impl From<Service> for ServiceView {
     }
 }
 
-/// How a service is deployed. It says nothing yet, and what it says is refused instead of overlooked.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct DeployRequest {}
-
-/// A deploy at Render.
-#[derive(Debug, Serialize)]
-struct DeployView {
-    service_id: String,
-    /// `null` while it waits for another deploy.
-    id: Option<String>,
-    status: Option<String>,
-}
-
 /// A page of Render's list. Render does not say which page is the last, so a full one may be
 /// followed by an empty one.
 async fn list(
@@ -135,21 +116,4 @@ async fn list(
     let link = escaped.map(|cursor| next_link(&uri, &cursor));
     let items: Vec<ServiceView> = entries.into_iter().map(|Entry { service, .. }| service.into()).collect();
     Ok(answered(link, Json(Paged { items, next_cursor })))
-}
-
-/// Begins a deploy, once: whatever comes back, it is not asked for a second time.
-async fn deploy(
-    Extension(render): Extension<RenderApi>,
-    Caller(by): Caller,
-    Path(text): Path<String>,
-    MaybeJsonBody(DeployRequest {}): MaybeJsonBody<DeployRequest>,
-) -> Result<(StatusCode, Json<DeployView>), Problem> {
-    by.require(Scope::RenderWrite)?;
-    let service: ServiceId = id(&text, "service")?;
-    tracing::info!(render.service = %service, actor = by.name, "{} asks Render to deploy {service}", by.name);
-    let begun = render.deploy(&service).await.map_err(|error| of_deploy(&error, &service))?;
-    let deploy = begun.id.as_deref().unwrap_or("-");
-    tracing::info!(render.service = %service, render.deploy = deploy, "deploy {deploy} of {service} began");
-    let view = DeployView { service_id: service.to_string(), id: begun.id, status: begun.status };
-    Ok((StatusCode::ACCEPTED, Json(view)))
 }

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use super::render::{RenderError, ServiceId};
+use super::render::RenderError;
 use crate::error::{Kind, Problem};
 
 /// When to come back after too much was asked, where Render does not say. It counts by the minute.
@@ -12,41 +12,12 @@ const RETRY_AFTER_SECS: u64 = 60;
 
 /// The answer to whoever wanted a list.
 pub(super) fn of_list(error: &RenderError) -> Problem {
-    log(error);
+    tracing::warn!(error = error as &(dyn Error + 'static), "Render did not do what it was asked: {error}");
+    let detail = error.to_string();
     match error {
         RenderError::Refused(status) if status.as_u16() == 400 => {
             Problem::new(Kind::Validation, "Render refuses these parameters; `after` must be a cursor that it gave")
         }
-        error => told(error),
-    }
-}
-
-/// The answer to whoever wanted a deploy. It says plainly when nobody knows whether it began.
-pub(super) fn of_deploy(error: &RenderError, service: &ServiceId) -> Problem {
-    log(error);
-    let problem = match error {
-        RenderError::NoSuch => return Problem::not_found("service at Render"),
-        RenderError::Refused(status) => {
-            let detail = format!("Render refuses to deploy {service} with {status}; it may be suspended");
-            return Problem::new(Kind::Conflict, detail).with_code("deploy_refused");
-        }
-        error => told(error),
-    };
-    if !error.leaves_doubt() {
-        return problem;
-    }
-    let detail = format!(
-        "{}; nobody knows whether the deploy began: look at the deploys of {service} in Render's dashboard before you \
-         ask again",
-        problem.detail()
-    );
-    // Nothing here says when to come back, so that no client does by itself.
-    Problem::new(problem.kind(), detail).with_code("deploy_unknown")
-}
-
-fn told(error: &RenderError) -> Problem {
-    let detail = error.to_string();
-    match error {
         RenderError::Unreached(_) | RenderError::Broken(_) => Problem::new(Kind::ProviderUnavailable, detail),
         RenderError::Silent(_) | RenderError::Lost(_) => Problem::new(Kind::ProviderTimeout, detail),
         // Not 401 or 403: the caller's token is good, and another one would not help.
@@ -59,15 +30,11 @@ fn told(error: &RenderError) -> Problem {
         RenderError::Busy { retry_after_secs } => Problem::new(Kind::NotReady, detail)
             .with_code("provider_rate_limited")
             .retry_after(retry_after_secs.unwrap_or(RETRY_AFTER_SECS)),
-        // Of a list, these are answers of somebody who is not Render.
+        // These are answers of somebody who is not Render.
         RenderError::NoSuch | RenderError::Refused(_) | RenderError::Unreadable(_) => {
             Problem::new(Kind::ProviderUnavailable, detail).with_code("provider_answer_unusable")
         }
     }
-}
-
-fn log(error: &RenderError) {
-    tracing::warn!(error = error as &(dyn Error + 'static), "Render did not do what it was asked: {error}");
 }
 
 #[cfg(test)]
@@ -75,17 +42,6 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-
-    #[test]
-    fn only_what_may_have_begun_is_doubted() {
-        let service: ServiceId = "srv-1".parse().unwrap();
-        let code = |error| of_deploy(&error, &service).code();
-        assert_eq!(code(RenderError::Broken(StatusCode::BAD_GATEWAY)), "deploy_unknown");
-        assert_eq!(code(RenderError::Unreadable("why".to_owned())), "deploy_unknown");
-        assert_eq!(code(RenderError::TokenRefused(StatusCode::FORBIDDEN)), "provider_token_refused");
-        assert_eq!(code(RenderError::Busy { retry_after_secs: None }), "provider_rate_limited");
-        assert_eq!(code(RenderError::NoSuch), "not_found");
-    }
 
     #[test]
     fn a_list_that_is_not_there_is_not_the_callers_mistake() {

@@ -1,11 +1,9 @@
-//! The client of Render's public REST API (<https://api-docs.render.com>): a list and a deploy.
+//! The client of Render's public REST API (<https://api-docs.render.com>), as far as it is read.
 //!
 //! Owns what is sent there and how an answer is read: each request once, over a connection of its
 //! own, bounded in time and size, following nothing. Our token leaves this file in one direction
 //! only. What an error means for a caller is said in `refusal.rs`.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +12,6 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use crate::config::Secret;
 
@@ -25,8 +22,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The most of an answer that is read. A page of a hundred services has about 300 KB.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-/// The longest id that is passed on. Render's have 24 characters.
-const MAX_ID_BYTES: usize = 64;
 /// The longest pause that is handed on, whatever Render asks for.
 const MAX_PAUSE_SECS: u64 = 3600;
 
@@ -77,42 +72,6 @@ pub(super) enum RenderError {
     /// Not an answer of its API.
     #[error("the answer of Render cannot be used: {0}")]
     Unreadable(String),
-}
-
-impl RenderError {
-    /// Whether Render may have done all the same what it was asked.
-    pub(super) fn leaves_doubt(&self) -> bool {
-        match self {
-            Self::Silent(_) | Self::Lost(_) | Self::Broken(_) | Self::Unreadable(_) => true,
-            Self::Unreached(_) | Self::TokenRefused(_) | Self::Busy { .. } | Self::NoSuch | Self::Refused(_) => false,
-        }
-    }
-}
-
-/// The id of a service, such as `srv-cu3a559u0jms73dmnu20`; cron jobs have `crn-…`. Fit for a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServiceId(String);
-
-/// No service has such an id.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotAnId;
-
-impl FromStr for ServiceId {
-    type Err = NotAnId;
-
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let is_id = text.split_once('-').is_some_and(|(kind, rest)| {
-            let fit = |part: &str, of: fn(&u8) -> bool| !part.is_empty() && part.bytes().all(|byte| of(&byte));
-            fit(kind, u8::is_ascii_lowercase) && fit(rest, u8::is_ascii_alphanumeric)
-        });
-        if is_id && text.len() <= MAX_ID_BYTES { Ok(Self(text.to_owned())) } else { Err(NotAnId) }
-    }
-}
-
-impl fmt::Display for ServiceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Which services are wanted, in Render's own terms.
@@ -167,20 +126,11 @@ pub(super) struct Details {
     pub(super) url: Option<String>,
 }
 
-/// What we read of a deploy.
-#[derive(Debug, Deserialize)]
-pub(super) struct Deploy {
-    /// Its id; a deploy that waits for another one has none yet.
-    pub(super) id: Option<String>,
-    /// How it stands: `created`, `queued`, `build_in_progress`, …
-    pub(super) status: Option<String>,
-}
-
 /// Render's API, as our token sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct RenderApi {
     client: Client,
-    /// The list of services; what is about one is below it.
+    /// The list of services.
     services: Url,
     /// Our token. It does not print itself.
     authorization: HeaderValue,
@@ -207,8 +157,7 @@ impl RenderApi {
         let client = Client::builder()
             .timeout(patience)
             .connect_timeout(CONNECT_LIMIT.min(patience / 2))
-            // No connection is used twice: one that died unnoticed would turn a deploy that never
-            // left this machine into one that may have begun.
+            // No connection is used twice: one that died unnoticed would look like Render's fault.
             .pool_max_idle_per_host(0)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
@@ -230,27 +179,10 @@ impl RenderApi {
             ("cursor", wanted.cursor.as_deref()),
         ];
         url.query_pairs_mut().extend_pairs(pairs.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let (_, body) = self.ask(self.client.get(url)).await?;
-        read(&body)
+        read(&self.ask(self.client.get(url)).await?)
     }
 
-    /// Begins a deploy of the newest commit. Once this was called, only an error that leaves no
-    /// doubt says that there is none.
-    pub(super) async fn deploy(&self, service: &ServiceId) -> Result<Deploy, RenderError> {
-        let url = format!("{}/{service}/deploys", self.services);
-        let (status, body) = self.ask(self.client.post(url).json(&json!({}))).await?;
-        if status == StatusCode::ACCEPTED && body.iter().all(u8::is_ascii_whitespace) {
-            // It waits for another deploy of the service, and Render does not say its id.
-            return Ok(Deploy { id: None, status: Some("queued".to_owned()) });
-        }
-        let deploy: Deploy = read(&body)?;
-        if deploy.id.is_none() && status != StatusCode::ACCEPTED {
-            return Err(RenderError::Unreadable("it names no deploy".to_owned()));
-        }
-        Ok(deploy)
-    }
-
-    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), RenderError> {
+    async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, RenderError> {
         let sent = request.header(AUTHORIZATION, self.authorization.clone()).send().await;
         let mut response = sent.map_err(|error| self.lost(error))?;
         if let Some(error) = refusal(&response) {
@@ -263,7 +195,7 @@ impl RenderApi {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((response.status(), body))
+        Ok(body)
     }
 
     fn lost(&self, error: reqwest::Error) -> RenderError {
@@ -313,18 +245,6 @@ mod tests {
 
     fn api(base: &str, token: &str) -> Result<RenderApi, SetupError> {
         RenderApi::new(&base.parse().unwrap(), &Secret::new(token), Duration::from_secs(30))
-    }
-
-    #[test]
-    fn an_id_is_fit_for_a_path() {
-        for good in ["srv-cu3a559u0jms73dmnu20", "crn-1", "srv-A1"] {
-            assert_eq!(good.parse::<ServiceId>().map(|id| id.to_string()).as_deref(), Ok(good));
-        }
-        let long = format!("srv-{}", "a".repeat(MAX_ID_BYTES));
-        for bad in ["", "srv", "srv-", "-1", "..", "srv-..", "srv-1/..", "srv-1?x", "srv-1#", "SRV-1", "srv-ä", &long]
-        {
-            assert_eq!(bad.parse::<ServiceId>(), Err(NotAnId), "{bad}");
-        }
     }
 
     #[test]
