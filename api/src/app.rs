@@ -132,23 +132,11 @@ pub fn app(state: AppState) -> Router {
 }
 
 /// The REST control plane and other surfaces beside it.
-pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
-    let trimmed = state.options.public_base_url.trim_end_matches('/').len();
-    state.options.public_base_url.truncate(trimmed);
-    let guard = from_fn_with_state(state.clone(), authenticate);
+pub fn app_with(state: AppState, mounts: Mounts) -> Router {
     let (protected, _) = rest::protected().split_for_parts();
-    let (mut probes, _) = rest::probes().split_for_parts();
-    if state.options.probes_require_auth {
-        probes = probes.route_layer(guard.clone());
-    }
     let (pages, _) = rest::pages().split_for_parts();
-    let protected = protected
-        .merge(mounts.protected)
-        .route_layer(from_fn(doubt::own))
-        .route_layer(from_fn_with_state(state.clone(), limit))
-        .route_layer(guard);
-    let routes = probes
-        .merge(protected)
+    let routes = probe_routes(&state)
+        .merge(guarded(protected.merge(mounts.protected), &state))
         .merge(pages)
         .merge(rest::docs::pages())
         .merge(mounts.open)
@@ -159,12 +147,7 @@ pub fn app_with(mut state: AppState, mounts: Mounts) -> Router {
 
 /// What the telemetry port serves: the stream, the probes, and what else follows events.
 pub fn telemetry(state: AppState, more: Router<AppState>) -> Router {
-    let guard = from_fn_with_state(state.clone(), authenticate);
-    let (mut probes, _) = rest::probes().split_for_parts();
-    if state.options.probes_require_auth {
-        probes = probes.route_layer(guard);
-    }
-    let routes = probes
+    let routes = probe_routes(&state)
         .route("/v1/stream", get(stream::open))
         .merge(more)
         .fallback(async || Problem::new(Kind::NotFound, "no such route; the stream is /v1/stream"));
@@ -174,23 +157,41 @@ pub fn telemetry(state: AppState, more: Router<AppState>) -> Router {
 /// What a service beside the API serves: its own routes and its configuration to whoever is known,
 /// and the probes.
 pub fn service(routes: Router<AppState>, state: AppState) -> Router {
-    let guard = from_fn_with_state(state.clone(), authenticate);
-    let (mut probes, _) = rest::probes().split_for_parts();
-    if state.options.probes_require_auth {
-        probes = probes.route_layer(guard.clone());
-    }
     let (config, _) = rest::config().split_for_parts();
-    let routes = config
-        .merge(routes)
-        .route_layer(from_fn(doubt::own))
-        .route_layer(from_fn_with_state(state.clone(), limit))
-        .route_layer(guard)
-        .merge(probes)
+    let routes = probe_routes(&state)
+        .merge(guarded(config.merge(routes), &state))
         .fallback(async || Problem::new(Kind::NotFound, "no such route of this service; docs/services.md lists them"));
     wrapped(routes, state)
 }
 
-fn wrapped(routes: Router<AppState>, state: AppState) -> Router {
+/// What a process serves that has no other surface: the probes alone.
+pub fn probes(state: AppState) -> Router {
+    let routes = probe_routes(&state)
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; here are /health, /ready and /metrics"));
+    wrapped(routes, state)
+}
+
+/// The probes, behind a token where they are to be.
+fn probe_routes(state: &AppState) -> Router<AppState> {
+    let (probes, _) = rest::probes().split_for_parts();
+    if state.options.probes_require_auth {
+        probes.route_layer(from_fn_with_state(state.clone(), authenticate))
+    } else {
+        probes
+    }
+}
+
+/// Routes that only those who are known get to.
+fn guarded(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
+    routes
+        .route_layer(from_fn(doubt::own))
+        .route_layer(from_fn_with_state(state.clone(), limit))
+        .route_layer(from_fn_with_state(state.clone(), authenticate))
+}
+
+fn wrapped(routes: Router<AppState>, mut state: AppState) -> Router {
+    let trimmed = state.options.public_base_url.trim_end_matches('/').len();
+    state.options.public_base_url.truncate(trimmed);
     routes
         .layer(from_fn_with_state(state.clone(), layer::bound))
         .layer(from_fn_with_state(state.clone(), room::enter))

@@ -39,6 +39,7 @@ const STREAM: &[&str] = &[
     r#"{"op":"subscribe","filter":{"command_id":"01900000-0000-7000-8000-000000000000","account_id":"x"}}"#,
     r#"{"op":"unsubscribe","id":"a"}"#,
     r#"{"op":"ack","id":"a","cursor":"AQAAAAEAAAAAAAAAAQ"}"#,
+    r#"{"op":"subscribe","cursor":"AQAAAAEAAAAAAAAAAQ"}"#,
     r#"{"op":"ping"}"#,
     r#"{"op":"auth","token":"fermata_x"}"#,
 ];
@@ -97,7 +98,7 @@ fn broken(seeds: &[&str], chance: &mut StdRng) -> Vec<u8> {
     for _ in 0..chance.random_range(1..5) {
         let at = chance.random_range(0..=bytes.len());
         let end = (at + chance.random_range(0..24)).min(bytes.len());
-        match chance.random_range(0..7) {
+        match chance.random_range(0..8) {
             0 => drop(bytes.drain(at..end)),
             1 => bytes.truncate(at),
             2 => drop(bytes.splice(at..at, WORDS.choose(chance).unwrap().bytes())),
@@ -107,6 +108,7 @@ fn broken(seeds: &[&str], chance: &mut StdRng) -> Vec<u8> {
                 drop(bytes.splice(at..at, piece));
             }
             5 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = chance.random()),
+            6 => shorten(&mut bytes, chance),
             _ => {
                 let other = seeds.choose(chance).unwrap().as_bytes();
                 let from = chance.random_range(0..other.len());
@@ -115,6 +117,15 @@ fn broken(seeds: &[&str], chance: &mut StdRng) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Makes one of the texts of a document shorter, and leaves the document whole: what reads the text is reached.
+fn shorten(bytes: &mut Vec<u8>, chance: &mut StdRng) {
+    let quotes: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'"').collect();
+    if let Some([from, to]) = quotes.as_chunks().0.choose(chance) {
+        let keep = chance.random_range(*from..*to) + 1;
+        drop(bytes.drain(keep..*to));
+    }
 }
 
 struct House {

@@ -8,9 +8,11 @@ mod dev;
 mod outside;
 mod pooler;
 mod wait;
+mod workflows;
 
 pub use database::{TestDb, cluster_url, contents, submission};
 pub use dev::{Dev, NodeEntry, Ready};
 pub use outside::{Ledger, Post, Promises};
 pub use pooler::Pooler;
 pub use wait::{PATIENCE, eventually};
+pub use workflows::{Idle, StepCount, Steps};

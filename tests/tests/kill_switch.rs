@@ -211,6 +211,24 @@ async fn nothing_begins_once_a_switch_has_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_switch_does_not_answer_while_an_attempt_is_being_written() {
+    let stage = Stage::new(false).await;
+    // What whoever writes `attempted` holds until its commit.
+    let mut attempt = stage.db.pool.begin().await.unwrap();
+    let hold = "select pg_advisory_xact_lock_shared(fermata.switch_lock())";
+    sqlx::query(hold).execute(&mut *attempt).await.unwrap();
+    let (turned, ()) = tokio::join!(stage.turn(SwitchScope::Global, true), async {
+        let waiting = "select count(*) from pg_locks l where not l.granted and l.locktype = 'advisory'
+            and l.database = (select oid from pg_database where datname = current_database())";
+        eventually("the turn waits", || async { (stage.db.count(waiting).await == 1).then_some(()) }).await;
+        let engaged = "select count(*) from fermata.kill_switch where engaged";
+        assert_eq!(stage.db.count(engaged).await, 0, "it is not said to be on yet");
+        attempt.commit().await.unwrap();
+    });
+    assert!(turned.engaged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_turn_again_changes_nothing_and_each_change_is_one_event_and_one_audit_row() {
     let stage = Stage::new(false).await;
     let first = stage.turn(client("a"), true).await;

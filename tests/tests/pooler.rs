@@ -5,23 +5,10 @@ use fermata_engine::Engine;
 use fermata_engine::access::Principal;
 use fermata_engine::read::{CommandFilter, EventFilter, Page};
 use fermata_engine::run::Submission;
-use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::{Pooler, TestDb, submission};
+use fermata_engine::workflow::Registry;
+use fermata_tests::{Idle, Pooler, TestDb, submission};
 use futures::future::join_all;
-use serde_json::{Value, json};
-
-struct Idle;
-
-impl Workflow for Idle {
-    type Input = Value;
-    type Output = Value;
-    const NAME: &'static str = "test.idle";
-    const VERSION: &'static str = "1";
-
-    async fn run(&self, _: Context, input: Value) -> Result<Value, Failure> {
-        Ok(input)
-    }
-}
+use serde_json::json;
 
 fn of(client: &str) -> Principal {
     Principal { client_id: client.into(), ..Principal::operator() }

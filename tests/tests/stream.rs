@@ -11,36 +11,13 @@ use fermata_engine::access::{NewToken, Principal, Scope};
 use fermata_engine::event::{Cursor, CursorError, FollowEnd, Followed, Follower, RING_EVENTS, Severity, Start};
 use fermata_engine::read::EventFilter;
 use fermata_engine::run::Submission;
-use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::{PATIENCE, TestDb, eventually, submission};
+use fermata_engine::workflow::Registry;
+use fermata_tests::{PATIENCE, Steps, TestDb, eventually, submission};
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How long the eight writers write.
 const WRITING: Duration = Duration::from_secs(30);
-
-struct Steps;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Input {
-    #[serde(default)]
-    steps: u32,
-}
-
-impl Workflow for Steps {
-    type Input = Input;
-    type Output = Value;
-    const NAME: &'static str = "test.steps";
-    const VERSION: &'static str = "1";
-
-    async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
-        for _ in 0..input.steps {
-            context.step("step").run(|_| async { Ok(json!({"ok": true})) }).await?;
-        }
-        Ok(Value::Null)
-    }
-}
 
 fn registry() -> Registry {
     Registry::new().with(Steps)

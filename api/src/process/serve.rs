@@ -153,8 +153,7 @@ async fn start(config: &Config, options: &ServeOptions) -> Result<Running, Troub
         }
     }
     if let Some(bound) = probes {
-        let (routes, _) = crate::rest::probes().split_for_parts();
-        bound.serve(routes.with_state(state), &stopping, &mut tasks);
+        bound.serve(crate::app::probes(state), &stopping, &mut tasks);
     }
     Ok(Running { engine, supervisor, exporter, work_dir, stopping, tasks, ready })
 }

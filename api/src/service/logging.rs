@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use fermata_engine::log::{LogFilter, LogFrame, MAX_FRAMES};
+use fermata_engine::log::{LineFilter, LogError, LogFrame, MAX_FRAMES};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -27,7 +27,10 @@ pub(super) fn logging(state: AppState) -> Router {
 }
 
 /// One frame, or several at once.
-struct Frames(Vec<LogFrame>);
+enum Frames {
+    One(Box<LogFrame>),
+    List(Vec<LogFrame>),
+}
 
 impl<'de> Deserialize<'de> for Frames {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -45,11 +48,11 @@ impl<'de> Visitor<'de> for OneOrMore {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Frames, A::Error> {
-        LogFrame::deserialize(MapAccessDeserializer::new(map)).map(|frame| Frames(vec![frame]))
+        LogFrame::deserialize(MapAccessDeserializer::new(map)).map(|frame| Frames::One(Box::new(frame)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Frames, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Frames)
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Frames::List)
     }
 }
 
@@ -70,9 +73,20 @@ impl JsonSchema for Frames {
 async fn take(
     State(app): State<AppState>,
     Caller(by): Caller,
-    JsonBody(Frames(frames)): JsonBody<Frames>,
+    JsonBody(frames): JsonBody<Frames>,
 ) -> Result<Response, Problem> {
-    let accepted = app.engine.log(&by, frames.into_iter().map(clean).collect()).await?;
+    let (frames, is_list) = match frames {
+        Frames::One(frame) => (vec![*frame], false),
+        Frames::List(frames) => (frames, true),
+    };
+    let kept = app.engine.log(&by, frames.into_iter().map(clean).collect()).await;
+    let accepted = kept.map_err(|error| match error {
+        // Of one frame, the body is the frame and not a list of it.
+        LogError::Invalid { pointer, message } if !is_list => {
+            Problem::invalid(pointer.strip_prefix("/0").unwrap_or(&pointer), message)
+        }
+        error => error.into(),
+    })?;
     Ok((StatusCode::CREATED, Json(json!({ "accepted": accepted }))).into_response())
 }
 
@@ -124,7 +138,7 @@ async fn list(
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Problem> {
     let page = page(query.limit, query.after.as_deref())?;
-    let filter = LogFilter {
+    let filter = LineFilter {
         levels: words(query.level.as_deref()),
         service: query.service,
         trace_id: query.trace_id,
@@ -157,11 +171,11 @@ mod tests {
     #[test]
     fn a_body_is_one_frame_or_a_list() {
         let one = json!({ "level": "info", "service": "s", "message": "m" });
-        let count = |body: &Value| serde_json::from_value::<Frames>(body.clone()).map(|frames| frames.0.len());
-        assert_eq!(count(&one).unwrap(), 1);
-        assert_eq!(count(&json!([one, one])).unwrap(), 2);
+        let read = |body: &Value| serde_json::from_value::<Frames>(body.clone());
+        assert!(matches!(read(&one), Ok(Frames::One(_))));
+        assert!(matches!(read(&json!([one, one])), Ok(Frames::List(frames)) if frames.len() == 2));
         for bad in [json!(1), json!([1]), json!({ "level": "loud", "service": "s", "message": "m" })] {
-            assert!(count(&bad).is_err(), "{bad}");
+            assert!(read(&bad).is_err(), "{bad}");
         }
     }
 }

@@ -56,6 +56,19 @@ async fn a_role_tells_of_its_configuration_to_whoever_is_known_and_shows_no_valu
 }
 
 #[tokio::test]
+async fn where_probes_need_a_token_they_need_one_in_every_role() {
+    let db = TestDb::new().await;
+    let token = bearer(&db, &[Scope::MetricsRead]).await;
+    for role in ["api", "worker", "echo"] {
+        let process = Process::start(role, &db, &[("PROBES_REQUIRE_AUTH", "true")]).await;
+        for probe in ["/health", "/ready", "/metrics"] {
+            process.get(probe, &[]).await.problem(401, "unauthorized", "token_missing");
+            assert_eq!(process.get(probe, &[("authorization", &token)]).await.status, 200, "{role} {probe}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_role_without_a_key_that_it_needs_ends_and_names_the_key() {
     let db = TestDb::new().await;
     for (role, keys) in REQUIRED {

@@ -1,26 +1,13 @@
 //! Log lines: what is taken in is found again, and what does not fit is refused whole (O-026..028).
 
 use fermata_engine::access::Scope;
-use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::TestDb;
+use fermata_engine::workflow::Registry;
+use fermata_tests::{Idle, TestDb};
 use serde_json::{Value, json};
 
 use super::harness::{Answer, INTERNAL_KEY, Process, bearer, bearer_for};
 
 const KEY: (&str, &str) = ("x-internal-key", INTERNAL_KEY);
-
-struct Idle;
-
-impl Workflow for Idle {
-    type Input = Value;
-    type Output = Value;
-    const NAME: &'static str = "test.idle";
-    const VERSION: &'static str = "1";
-
-    async fn run(&self, _: Context, input: Value) -> Result<Value, Failure> {
-        Ok(input)
-    }
-}
 
 fn frame(more: &Value) -> Value {
     let mut frame = json!({ "level": "info", "service": "shop", "message": "sold" });
@@ -96,6 +83,8 @@ async fn a_call_with_one_frame_that_does_not_fit_keeps_none_and_points_at_it() {
         (json!([good, frame(&json!({ "timestamp": "1800-01-01T00:00:00Z" }))]), "/1/timestamp"),
         (frame(&json!({ "data": { "a": "x\u{0}" } })), "/data/a"),
         (frame(&json!({ "message": "x".repeat(70_000) })), ""),
+        (json!([frame(&json!({ "service": "" }))]), "/0/service"),
+        (frame(&json!({ "service": "" })), "/service"),
         (json!([]), ""),
     ] {
         let answer = send(&logging, &body).await;
@@ -126,4 +115,21 @@ async fn lines_are_sent_with_the_internal_key_or_a_scope_and_read_with_a_scope_o
     logging.get("/logs?color=red", &[("authorization", &reader)]).await.problem(400, "validation", "validation");
     let loud = logging.get("/logs?level=loud", &[("authorization", &reader)]).await;
     loud.problem(400, "validation", "validation");
+}
+
+#[tokio::test]
+async fn nobody_writes_into_the_lines_of_another_client() {
+    let db = TestDb::new().await;
+    let logging = Process::start("logging", &db, &[]).await;
+    let engine = db.engine(Registry::new().with(Idle)).await;
+    let run = db.submit(&engine, "test.idle", json!({})).await.to_string();
+    let scopes = [Scope::LogsRead, Scope::LogsWrite];
+    let (owner, stranger) = (bearer_for("c", &db, &scopes).await, bearer_for("other", &db, &scopes).await);
+    let about = frame(&json!({ "message": "about it", "runId": run })).to_string();
+
+    assert_eq!(logging.ask("POST", "/log", &[("authorization", &stranger)], about.clone()).await.status, 201);
+    assert_eq!(found(&logging, &owner, "").await, [""; 0]);
+    assert_eq!(found(&logging, &stranger, "").await, ["about it"]);
+    assert_eq!(logging.ask("POST", "/log", &[("authorization", &owner)], about).await.status, 201);
+    assert_eq!(found(&logging, &owner, "").await, ["about it"]);
 }

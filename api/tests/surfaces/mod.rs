@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
-use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
-use fermata_tests::{Pooler, TestDb, eventually, submission};
+use fermata_engine::workflow::Registry;
+use fermata_tests::{Pooler, Steps, TestDb, eventually, submission};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::front::Front;
 use self::readers::{Reader, Surface};
@@ -30,27 +30,6 @@ const BETWEEN_KILLS: std::ops::Range<usize> = 2_000..20_000;
 const MIN_CUTS: usize = 200;
 /// The same, for processes killed.
 const MIN_KILLS: usize = 5;
-
-struct Steps;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-struct Input {
-    steps: u32,
-}
-
-impl Workflow for Steps {
-    type Input = Input;
-    type Output = Value;
-    const NAME: &'static str = "test.steps";
-    const VERSION: &'static str = "1";
-
-    async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
-        for _ in 0..input.steps {
-            context.step("step").run(|_| async { Ok(json!({"ok": true})) }).await?;
-        }
-        Ok(Value::Null)
-    }
-}
 
 /// What the readers are told, and what they tell.
 pub(crate) struct Reading {

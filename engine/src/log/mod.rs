@@ -1,7 +1,8 @@
 //! Log lines of all services, kept and found again (O-026).
 //!
-//! Owns the frame that is taken in, its bounds, and who may see which line: one about a
-//! client's run is that client's to see, every other one only an operator's. Knows nothing of how
+//! Owns the frame that is taken in, its bounds, and whose line it is: a line that a client's
+//! principal sends is that client's; one that a principal of every client sends about a run is that
+//! run's client's; every other one is only for those who act for every client. Knows nothing of how
 //! a line got here. It is for what other services have to tell; what this process does itself is
 //! on its standard error.
 
@@ -90,7 +91,7 @@ pub struct LogFrame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "LogLine")]
 #[serde(rename_all = "camelCase")]
-pub struct LogView {
+pub struct LineView {
     /// Its id; ids grow with the time of receipt.
     pub id: Uuid,
     /// When it happened.
@@ -115,7 +116,7 @@ pub struct LogView {
 
 /// Which lines; everything absent matches everything.
 #[derive(Debug, Clone, Default)]
-pub struct LogFilter {
+pub struct LineFilter {
     /// Any of these levels; empty is every one.
     pub levels: Vec<String>,
     /// Of this service.
@@ -167,12 +168,12 @@ impl Engine {
         let mut ids: Vec<Uuid> = frames.iter().map(|_| uuid_at(now)).collect();
         ids.sort_unstable();
         let rows = ids.into_iter().zip(frames).map(|(id, frame)| LogRow { id, frame }).collect::<Vec<_>>();
-        self.store().insert_logs(&rows, now).await?;
+        self.store().insert_logs(&by.client_id, &rows, now).await?;
         Ok(rows.len())
     }
 
     /// Lines, the last received first.
-    pub async fn logs(&self, by: &Principal, filter: &LogFilter, page: Page) -> Result<Paged<LogView>, ReadError> {
+    pub async fn logs(&self, by: &Principal, filter: &LineFilter, page: Page) -> Result<Paged<LineView>, ReadError> {
         by.require(Scope::LogsRead)?;
         let known = |word: &String| Level::ALL.iter().any(|level| level.as_str() == word);
         if !filter.levels.iter().all(known) {
@@ -185,10 +186,8 @@ impl Engine {
 }
 
 fn check(frames: &[LogFrame]) -> Result<(), LogError> {
-    let invalid = |n: usize, field: &str, message: String| {
-        let pointer = if frames.len() == 1 { field.to_owned() } else { format!("/{n}{field}") };
-        Err(LogError::Invalid { pointer, message })
-    };
+    let invalid =
+        |n: usize, field: &str, message: String| Err(LogError::Invalid { pointer: format!("/{n}{field}"), message });
     if !(1..=MAX_FRAMES).contains(&frames.len()) {
         let message = format!("send 1 to {MAX_FRAMES} frames at once");
         return Err(LogError::Invalid { pointer: String::new(), message });
@@ -249,15 +248,15 @@ mod tests {
     fn the_first_thing_that_does_not_fit_is_pointed_at() {
         assert_eq!(refused(&[]), "");
         assert_eq!(refused(&vec![frame(&json!({})); MAX_FRAMES + 1]), "");
-        assert_eq!(refused(&[frame(&json!({ "service": "" }))]), "/service");
+        assert_eq!(refused(&[frame(&json!({ "service": "" }))]), "/0/service");
         assert_eq!(
             refused(&[frame(&json!({})), frame(&json!({ "traceId": "x".repeat(MAX_ID_BYTES + 1) }))]),
             "/1/traceId"
         );
-        assert_eq!(refused(&[frame(&json!({ "correlationId": "" }))]), "/correlationId");
-        assert_eq!(refused(&[frame(&json!({ "message": "a\0b" }))]), "/message");
-        assert_eq!(refused(&[frame(&json!({ "timestamp": "1969-12-31T23:59:59Z" }))]), "/timestamp");
-        assert_eq!(refused(&[frame(&json!({ "data": { "a": "\0" } }))]), "/data");
-        assert_eq!(refused(&[frame(&json!({ "message": "x".repeat(MAX_FRAME_BYTES) }))]), "");
+        assert_eq!(refused(&[frame(&json!({ "correlationId": "" }))]), "/0/correlationId");
+        assert_eq!(refused(&[frame(&json!({ "message": "a\0b" }))]), "/0/message");
+        assert_eq!(refused(&[frame(&json!({ "timestamp": "1969-12-31T23:59:59Z" }))]), "/0/timestamp");
+        assert_eq!(refused(&[frame(&json!({ "data": { "a": "\0" } }))]), "/0/data");
+        assert_eq!(refused(&[frame(&json!({ "message": "x".repeat(MAX_FRAME_BYTES) }))]), "/0");
     }
 }

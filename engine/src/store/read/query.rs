@@ -6,7 +6,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::id::{ArtifactId, GateId, RunId};
-use crate::log::LogFilter;
+use crate::log::LineFilter;
 use crate::read::{ActionFilter, ArtifactFilter, CommandFilter, EventFilter, GateFilter, Page};
 
 type Query = QueryBuilder<Postgres>;
@@ -163,7 +163,7 @@ pub(super) fn events(client: &str, filter: &EventFilter, (after, until): (i64, i
     query
 }
 
-pub(in crate::store) fn logs(filter: &LogFilter, page: Page) -> Query {
+pub(in crate::store) fn logs(filter: &LineFilter, page: Page) -> Query {
     let mut query = Query::new(
         "select id, at, received_at, level, service, message, trace_id, correlation_id, run_id, data
          from fermata.logs where true",
