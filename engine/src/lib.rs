@@ -17,6 +17,7 @@ pub mod log;
 mod node;
 mod queue;
 pub mod read;
+pub mod rigged;
 pub mod run;
 pub mod step;
 pub mod store;

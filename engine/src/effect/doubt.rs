@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::perform::{Performance, Stage};
 use super::record::{audit, move_parts};
 use super::{ActionRow, ActionState, Sighting};
+use crate::rigged::crash_point;
 use crate::telemetry;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::Failure;
@@ -28,6 +29,7 @@ impl Performance<'_> {
         let detail = json!({"error": failure});
         let parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
         self.context.session.write(parts).await;
+        crash_point!("unknown-after-recorded");
         telemetry::effect_unknown(self.spec().lane.as_str());
         let now = self.context.clock().now();
         self.remember(action.id, ActionState::Unknown, |row| {

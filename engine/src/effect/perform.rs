@@ -3,6 +3,7 @@
 //! The order is the contract of design section 5. Everything before `attempted` is free to be
 //! repeated; after it only looking is, unless the platform honours keys or absence is proven.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,6 +15,7 @@ use super::record::{Identity, attempt_parts, move_parts, plan_parts, resend_part
 use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
 use crate::event::{Severity, name};
 use crate::id::ActionId;
+use crate::rigged::{crash_point, mutant};
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::telemetry;
@@ -159,7 +161,9 @@ impl Performance<'_> {
             parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
             parts = parts.step(self.checkpoint(receipt));
         }
+        crash_point!("effect-before-plan");
         let written = self.context.session.write_or_conflict(parts).await;
+        crash_point!("effect-after-plan");
         drop(active);
         match (written, sighting) {
             (Ok(()), Sighting::Present(receipt)) => Stage::Done(receipt),
@@ -202,13 +206,24 @@ impl Performance<'_> {
         let ends = self.context.clock().monotonic() + self.spec().call_timeout();
         let deadline = self.context.clock().now() + self.identity.call_timeout();
         let parts = attempt_parts(self.context, &self.identity, action.id, deadline);
+        let mut call = pin!(self.call(&action, prepared, deadline, ends));
+        let early = if mutant!("effect-before-commit") { Some(call.as_mut().await) } else { None };
+        crash_point!("effect-before-attempted");
         if let Err(why) = self.context.session.write_or_conflict(parts).await {
             return self.blocked(&action, &why);
         }
+        crash_point!("effect-after-attempted");
         self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
-        let stage = match self.call(&action, prepared, deadline, ends).await {
+        let outcome = match early {
+            Some(outcome) => outcome,
+            None => call.await,
+        };
+        let stage = match outcome {
             CallOutcome::Done(receipt) => self.confirm(&action, receipt, 0).await,
             CallOutcome::Refused { failure, retry, after } => self.refused(&action, &failure, retry, after),
+            CallOutcome::Ambiguous(failure) if mutant!("retry-after-timeout") => {
+                self.refused(&action, &failure, true, None)
+            }
             CallOutcome::Ambiguous(failure) => self.ambiguous(&action, &failure),
         };
         drop(active);
@@ -251,7 +266,9 @@ impl Performance<'_> {
         let lane = self.spec().lane.as_str();
         telemetry::effect_attempted(lane);
         let began = self.context.clock().now();
+        crash_point!("effect-before-call");
         let answer = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
+        crash_point!("effect-after-call");
         telemetry::effect_returned(lane, self.context.clock().monotonic() - now);
         let outcome = answer.unwrap_or_else(|_| {
             CallOutcome::Ambiguous(Failure::new("call_timeout", "no answer within the call's time"))
@@ -280,7 +297,9 @@ impl Performance<'_> {
             }
         }
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
+        crash_point!("effect-before-outcome");
         self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+        crash_point!("effect-after-outcome");
         telemetry::effect_confirmed(self.spec().lane.as_str());
         Stage::Done(receipt)
     }
@@ -303,11 +322,13 @@ impl Performance<'_> {
     /// It may have happened: looks, and does what the sighting proves.
     async fn settle(&self, action: ActionRow) -> Stage {
         let active = self.context.session.active();
+        crash_point!("settle-before-look");
         let sighting = match self.sight(Some(&action)).await {
             Ok(sighting) => Some(sighting),
             Err(StepError::Retry { .. }) => None,
             Err(error) => return self.unknown_now(&action, error.failure()).await,
         };
+        crash_point!("settle-after-look");
         let clock = self.context.clock();
         let (now, soon) = (clock.now(), clock.now() + pause(action.looks));
         let settling = Settling {
@@ -357,6 +378,7 @@ impl Performance<'_> {
         let ends = self.context.clock().monotonic() + self.spec().call_timeout();
         let deadline = self.context.clock().now() + self.identity.call_timeout();
         self.context.session.write(resend_parts(self.context, &self.identity, action.id, deadline)).await;
+        crash_point!("resend-after-recorded");
         self.remember(action.id, ActionState::Attempted, |row| {
             row.call_deadline = Some(deadline);
             row.resends += 1;

@@ -17,6 +17,7 @@ use super::Cursor;
 use crate::clock::Clock;
 use crate::node::{FOLLOWED, Wakes};
 use crate::read::{EventView, SharedEvent};
+use crate::rigged::crash_point;
 use crate::store::stream::{Hint, Hints, News};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -227,6 +228,7 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
         telemetry::tail_read(events.len());
         let full = i64::try_from(events.len()).is_ok_and(|count| count >= PAGE);
         if !events.is_empty() {
+            crash_point!("tail-after-read");
             let now = reader.clock.now();
             for event in events.iter().filter(|event| event.time >= since) {
                 telemetry::tail_lag((now - event.time).to_std().unwrap_or_default());

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{Host, NodeOptions};
 use crate::id::NodeId;
+use crate::rigged::crash_point;
 use crate::run::Lease;
 use crate::store::StoreError;
 use crate::store::node::NodeRow;
@@ -94,6 +95,7 @@ async fn renew(host: &Host, lease: &Lease, length: Duration) {
         if !lease.holds(asked) {
             return;
         }
+        crash_point!("lease-before-renewal");
         match tokio::time::timeout(length / 3, host.store.renew(lease.node(), length)).await {
             Ok(Ok(true)) => {
                 let now = host.clock.monotonic();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Host;
+use crate::rigged::crash_point;
 use crate::telemetry;
 
 /// The most runs readied by one statement.
@@ -26,6 +27,7 @@ pub(crate) async fn timers(host: Arc<Host>) {
             Ok((woken, next)) => {
                 host.wakes.set_timer(next);
                 if woken > 0 {
+                    crash_point!("wake-after-commit");
                     host.wakes.ready();
                 }
             }
@@ -44,6 +46,7 @@ pub(crate) async fn reap(host: Arc<Host>, lease: Duration) {
         match host.store.reap(true, lease).await {
             Ok((0, _)) => {}
             Ok((nodes, runs)) => {
+                crash_point!("reap-after-commit");
                 info!("{nodes} node(s) are gone, {runs} run(s) move on");
                 telemetry::reaped(u64::try_from(nodes).unwrap_or(0), u64::try_from(runs).unwrap_or(0));
                 host.wakes.rescan_timers();

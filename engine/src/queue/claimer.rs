@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
 
 use crate::node::Host;
+use crate::rigged::crash_point;
 use crate::run::{Delivery, Lease};
 use crate::store::queue::Want;
 use crate::telemetry;
@@ -63,6 +64,7 @@ pub(crate) async fn claim_forever(
         };
         telemetry::claimed(claims.len(), host.clock.monotonic() - asked);
         if !claims.is_empty() {
+            crash_point!("claim-after-commit");
             host.wakes.moved();
         }
         let full = claims.len() >= wanted;

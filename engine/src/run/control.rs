@@ -7,6 +7,7 @@ use crate::document;
 use crate::engine::Engine;
 use crate::id::{GateId, RunId, SignalId};
 use crate::read::GateView;
+use crate::rigged::crash_point;
 use crate::store::StoreError;
 use crate::store::outside::{Resumed, Sent, Target};
 
@@ -107,6 +108,7 @@ impl Engine {
         let sent = self.store().send_signal(id, Target { run, client: &client, actor: &by.name }, &signal).await?;
         match sent {
             Sent::Applied => {
+                crash_point!("signal-after-commit");
                 self.wake_up();
                 Ok(id)
             }
@@ -124,6 +126,7 @@ impl Engine {
             .store()
             .cancel_run(Target { run, client: &client, actor: &by.name }, &reason.replace('\0', ""))
             .await?;
+        crash_point!("cancel-after-commit");
         self.wake_up();
         match word.as_str() {
             "cancelled" => Ok(Cancelled::Done),
@@ -169,6 +172,7 @@ impl Engine {
         let decided = self.store().decide_gate(gate, &by.client_id, &by.name, &decision).await?;
         let Some((decided, view)) = decided else { return Err(DecideError::NotFound) };
         if decided {
+            crash_point!("gate-after-decision");
             self.wake_up();
             return Ok(view);
         }

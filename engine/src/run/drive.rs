@@ -20,6 +20,7 @@ use crate::document;
 use crate::event::{Severity, name};
 use crate::id::GateId;
 use crate::node::Host;
+use crate::rigged::crash_point;
 use crate::step::Replay;
 use crate::store::outside::Target;
 use crate::store::queue::Claim;
@@ -242,7 +243,9 @@ async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, 
     let mut record = moved(session, Kind::Suspend, parts, (Severity::Info, change));
     record.due = due;
     record.word = Some(reason.as_str());
+    crash_point!("suspend-before-commit");
     let how = written(session, record, "suspended").await;
+    crash_point!("suspend-after-commit");
     if let Some(due) = due {
         session.host.wakes.timer(due);
     }
@@ -269,7 +272,9 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
         "FAILED" => "failed",
         _ => "cancelled",
     };
+    crash_point!("finish-before-commit");
     let ended = written(session, record, how).await;
+    crash_point!("finish-after-commit");
     if ended == how {
         session.trace.command_ended(&session.claim, how, code.and_then(Value::as_str));
     }

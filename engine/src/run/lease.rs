@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::id::NodeId;
+use crate::rigged::mutant;
 
 /// A node stops trusting its lease after this part of it without a renewal (design, section 4).
 const TRUSTED: (u32, u32) = (2, 3);
@@ -57,7 +58,7 @@ impl Lease {
 
     /// Whether the lease provably holds at `now`.
     pub(crate) fn holds(&self, now: Instant) -> bool {
-        now < self.ends(now)
+        now < self.ends(now) || mutant!("no-fencing")
     }
 }
 

@@ -56,6 +56,8 @@ pub async fn migrate(url: &str) -> Result<i64, StoreError> {
     // A login that is called like the schema would otherwise look for the ledger of migrations in it.
     connection.execute("set search_path = public").await?;
     MIGRATOR.run(&mut connection).await.map_err(|error| StoreError::Schema(error.to_string()))?;
+    #[cfg(feature = "rigged")]
+    super::rigged::break_rules(&mut connection).await?;
     connection.close().await?;
     Ok(newest())
 }

@@ -14,6 +14,8 @@ pub(crate) mod outside;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod record;
+#[cfg(feature = "rigged")]
+mod rigged;
 pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod writer;

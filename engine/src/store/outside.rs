@@ -1,12 +1,13 @@
 //! What arrives from outside a lease: signals, decisions, cancel, resume.
 
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::{Executor, Row};
 use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::id::{GateId, RunId, SignalId};
 use crate::read::GateView;
+use crate::rigged::mutant;
 use crate::run::{Decision, NewSignal};
 
 /// What became of a signal.
@@ -50,6 +51,11 @@ impl Store {
         target: Target<'_>,
         signal: &NewSignal,
     ) -> Result<Sent, StoreError> {
+        if mutant!("no-rollback") {
+            let mut connection = self.direct.acquire().await?;
+            connection.execute("begin").await?;
+            connection.execute("commit").await?;
+        }
         let word: String = sqlx::query_scalar("select fermata.send_signal(now(), $1, $2, $3, $4, $5, $6)")
             .bind(id.0)
             .bind(target.run.0)

@@ -18,6 +18,7 @@ use crate::document;
 use crate::effect::{Effect, Look, perform};
 use crate::event::{Severity, name};
 use crate::id::{ArtifactId, GateId, RunId, uuid_at};
+use crate::rigged::crash_point;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::wait::{GateDecision, GateRequest, Reason, Wait};
@@ -192,6 +193,7 @@ impl Context {
     pub(crate) async fn open_gate(&self, key: &str, request: &GateRequest) {
         let id = GateId::new(self.clock());
         let expires_at = request.expires_in.map(|time| self.clock().now() + time);
+        crash_point!("gate-before-open");
         self.session.write(gate_parts(&self.session, id, key, request, expires_at)).await;
         self.session.state().mailbox.opened(key, id, expires_at);
     }

@@ -13,6 +13,7 @@ use super::session::Parts;
 use super::{Context, Failure, RetryPolicy, StepError};
 use crate::document;
 use crate::event::{Severity, name};
+use crate::rigged::crash_point;
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::trace::TraceContext;
@@ -137,10 +138,13 @@ impl<'a> StepBuilder<'a> {
                 error,
                 started_at,
             };
+            crash_point!("step-before-body");
             let error = match within(self.timeout, body(attempt)).await {
                 Ok(value) => match shown(&value) {
                     Ok(output) => {
+                        crash_point!("step-after-body");
                         session.write(Parts::default().step(row(Some(output), None))).await;
+                        crash_point!("step-after-checkpoint");
                         session.trace.attempt_ended(&begun.key, attempt, started_at, None);
                         return Ok(value);
                     }

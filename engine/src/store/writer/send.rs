@@ -11,6 +11,7 @@ use tracing::warn;
 use super::{Acceptance, Accepted, Commit, Item, Lane, Outcome, Record, StoreError};
 use crate::document::Raw;
 use crate::id::RunId;
+use crate::rigged::{crash_point, mutant};
 use crate::store::batch::{Columns, fold, folds};
 use crate::store::record::Kind;
 
@@ -50,6 +51,13 @@ impl Lane {
                 Item::Accept(acceptance, tell) => submissions.push((*acceptance, tell)),
             }
         }
+        if mutant!("lost-record")
+            && entries.len() > 1
+            && let Some(entry) = entries.pop()
+        {
+            let told = Outcome::Applied { inbox: entry.record.inbox, cancel: false };
+            tell_all(vec![entry], &told);
+        }
         if !submissions.is_empty() {
             self.accept(submissions).await;
         }
@@ -64,8 +72,10 @@ impl Lane {
             group.sort_by_key(|entry| entry.record.run);
             let records: Vec<_> = group.iter().map(|entry| entry.record.clone()).collect();
             let began = self.clock.monotonic();
+            crash_point!("batch-before-commit");
             match self.try_write(&records).await {
                 Ok(answer) => {
+                    crash_point!("batch-after-commit");
                     let commit = Commit { ready: makes_ready(&records, &answer), head: answer.head };
                     self.tell(commit, group.len(), began);
                     settle(group, &answer);
@@ -156,8 +166,10 @@ impl Lane {
         let mut groups = vec![submissions];
         while let Some(mut group) = groups.pop() {
             let began = self.clock.monotonic();
+            crash_point!("submit-before-commit");
             match self.try_accept(&group).await {
                 Ok(mut known) => {
+                    crash_point!("submit-after-commit");
                     self.tell(Commit { ready: true, head: None }, group.len(), began);
                     for (n, (_, tell)) in group.into_iter().enumerate() {
                         // A waiter that went away has lost nothing: the command is durable.
