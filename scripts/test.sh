@@ -10,7 +10,10 @@ mkdir -p "$target"
 target="$(cd "$target" && pwd)"
 # Tests about processes start these, and must not find an older copy elsewhere.
 export FERMATA_BIN="$target/release/fermata"
+export FERMATA_RIGGED_BIN="$target/release/fermata-rigged"
 export FERMATA_DEMO_SITE_BIN="$target/release/fermata-demo-site"
+# How long the rig throws faults at the programs once the suite has passed.
+readonly TORTURE_SECS="${TORTURE_SECS:-180}"
 
 scripts/bootstrap.sh tests
 SECONDS=0
@@ -47,6 +50,10 @@ if "$cargo" nextest --version >/dev/null 2>&1; then
   fi
 else
   "$cargo" test --release "${@:---workspace}" || outcome=$?
+fi
+
+if (($# == 0 && outcome == 0 && TORTURE_SECS > 0)); then
+  "$target/release/fermata-torture" all --budget "$TORTURE_SECS" --out "$target/torture" || outcome=$?
 fi
 
 if ((outcome == 0)); then

@@ -92,6 +92,46 @@ fn no_crate_depends_on_what_its_room_never_uses() {
     }
 }
 
+/// Who judges the engine knows nothing of it but what it wrote down.
+#[test]
+fn the_checker_shares_no_code_with_what_it_judges() {
+    let edges = edges();
+    let ours = |package: &str, allowed: &[&str]| {
+        let has = edges.get(package).unwrap_or_else(|| panic!("{package} is in the workspace"));
+        let ours: Vec<_> = has.iter().filter(|name| name.starts_with("fermata")).collect();
+        assert!(ours.iter().all(|name| allowed.contains(&name.as_str())), "{package} depends on {ours:?}");
+    };
+    ours("fermata-checker", &[]);
+    ours("fermata-fault-proxy", &[]);
+    ours("fermata-demo-site", &[]);
+    ours("fermata-torture", &["fermata-checker"]);
+}
+
+/// Every name in a list of the rigged build's source.
+fn rigged_names(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("engine/src/rigged").join(file)).expect("the list is there");
+    let list = text.split_once("pub const ALL: &[&str] = &[").and_then(|(_, rest)| rest.split_once("];"));
+    let (list, _) = list.expect("the file has a list");
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn nobody_can_tell_a_release_to_fall_or_to_break_a_rule() {
+    let program = |name: &str| {
+        let path = std::env::var(name).unwrap_or_else(|_| panic!("{name} names a program: run `make test`"));
+        std::fs::read(path).expect("the program can be read")
+    };
+    let (release, rigged) = (program("FERMATA_BIN"), program("FERMATA_RIGGED_BIN"));
+    let has = |program: &[u8], word: &str| program.windows(word.len()).any(|window| window == word.as_bytes());
+    let mut words = ["points.rs", "rules.rs"].map(rigged_names).concat();
+    assert!(words.len() > 30, "{words:?}");
+    words.extend(["RIGGED_POINT", "RIGGED_MUTANT", "RIGGED_LOG", "mutant_take"].map(str::to_owned));
+    for word in words {
+        assert!(has(&rigged, &word), "the rigged program knows `{word}`, or this law could not fail");
+        assert!(!has(&release, &word), "the release knows `{word}`");
+    }
+}
+
 /// `word` occurs only in files under one of `rooms`.
 fn only_in(folders: &[&str], word: &str, rooms: &[&str]) {
     for (name, text) in folders.iter().flat_map(|folder| sources(folder)) {

@@ -1,0 +1,212 @@
+//! The rig: real programs, a real Postgres, and everything that can go wrong between them.
+//!
+//! A *trial* is a plan ([`plan::Plan`]) that its seed alone decides: commands, what their clients do, and
+//! the blows that are dealt meanwhile. It is carried out on a *stage* ([`stage::Stage`]), written down, and
+//! judged by the checker, which shares no code with the engine. To add a fault, add a variant to
+//! [`fault::Fault`] and the blows that a seed makes of it; to add a kind of blow, deal it in `blow.rs`.
+//!
+//! It depends on no crate of the product: it drives the programs as anybody else would.
+
+mod blow;
+mod campaign;
+mod client;
+mod clock;
+mod cluster;
+mod dump;
+mod fault;
+mod flow;
+mod history;
+mod plan;
+mod program;
+mod proxy;
+mod reader;
+mod report;
+mod stage;
+mod trial;
+mod trouble;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::campaign::{Ground, Order, Tally};
+use crate::fault::Fault;
+use crate::stage::Programs;
+use crate::trouble::Trouble;
+
+/// Throws crashes, cuts and freezes at Fermata, and checks what it promised.
+#[derive(Debug, Parser)]
+#[command(name = "fermata-torture", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+    /// Where the programs are; beside this one when left out
+    #[arg(long, global = true, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Where the report and the folders of failing trials go
+    #[arg(long, global = true, value_name = "DIR", default_value = "target/torture")]
+    out: PathBuf,
+    /// How many stages run side by side
+    #[arg(long, global = true, default_value_t = 4)]
+    stages: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every fault and every mutant, within a budget of time
+    All {
+        /// How long, in seconds
+        #[arg(long, default_value_t = 1_200)]
+        budget: u64,
+        /// The seed of each fault's first trial
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Trials of one fault
+    Fault {
+        /// Which
+        fault: Fault,
+        #[command(flatten)]
+        trials: Trials,
+    },
+    /// Trials of a mutant, until the checker catches it
+    Mutant {
+        /// Which; every one when left out
+        name: Option<String>,
+        #[command(flatten)]
+        trials: Trials,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct Trials {
+    /// The seed of the first trial; a failing seed alone is run again with `--trials 1`
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many
+    #[arg(long, default_value_t = 1_000)]
+    trials: u64,
+    /// How long at most, in seconds
+    #[arg(long, default_value_t = 86_400)]
+    budget: u64,
+    /// The fault, for mutants: each has its own where it shows soonest
+    #[arg(long)]
+    with: Option<Fault>,
+}
+
+/// What part of a budget each fault gets, in hundredths; the mutants get the rest.
+const SHARES: [(Fault, u64); 6] = [
+    (Fault::RandomKill, 24),
+    (Fault::CrashPoint, 20),
+    (Fault::CutCommit, 8),
+    (Fault::Stop, 8),
+    (Fault::PostgresKill, 8),
+    (Fault::Network, 12),
+];
+/// A mutant must be caught within so many trials.
+const MUTANT_TRIALS: u64 = 1_000;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // reqwest asks for a provider even where nothing is encrypted; there can be only one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    match run(Cli::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("torture: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<bool, Trouble> {
+    let out = std::path::absolute(&cli.out)?;
+    let scratch = std::env::temp_dir().join(format!("fermata-torture-{}", std::process::id()));
+    let ground = Arc::new(Ground::new(programs(cli.programs.as_deref())?, scratch.clone(), out)?);
+    let tallies = orders(&ground, &cli).await?;
+    let held = report::write(&ground.out, &tallies)?;
+    drop(ground);
+    std::fs::remove_dir_all(&scratch).or_else(|error| if scratch.exists() { Err(error) } else { Ok(()) })?;
+    Ok(held)
+}
+
+async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> {
+    let mut tallies = Vec::new();
+    let mut carry_out = async |order: Order| -> Result<(), Trouble> {
+        let what = order.mutant.as_deref().unwrap_or(order.fault.name());
+        println!("torture: {what}, from seed {}", order.seed);
+        let tally = campaign::carry_out(ground, order).await?;
+        println!("torture: {}", report::line(&tally));
+        tallies.push(tally);
+        Ok(())
+    };
+    match &cli.command {
+        Verb::All { budget, seed } => {
+            for (fault, share) in SHARES {
+                let budget = Duration::from_secs(budget * share / 100);
+                carry_out(Order { fault, mutant: None, seed: *seed, trials: u64::MAX, budget, stages: cli.stages, until_caught: false })
+                    .await?;
+            }
+            let left = 100 - SHARES.iter().map(|(_, share)| share).sum::<u64>();
+            let each = budget * left / 100 / u64::try_from(ground.mutants.len().max(1)).unwrap_or(1);
+            for name in &ground.mutants {
+                let trials = Trials { seed: *seed, trials: MUTANT_TRIALS, budget: each, with: None };
+                carry_out(mutant(name, &trials, cli.stages)).await?;
+            }
+        }
+        Verb::Fault { fault, trials } => {
+            let Trials { seed, trials, budget, .. } = *trials;
+            let budget = Duration::from_secs(budget);
+            carry_out(Order { fault: *fault, mutant: None, seed, trials, budget, stages: cli.stages, until_caught: false })
+                .await?;
+        }
+        Verb::Mutant { name, trials } => {
+            for known in ground.mutants.iter().filter(|known| name.as_ref().is_none_or(|name| name == *known)) {
+                carry_out(mutant(known, trials, cli.stages)).await?;
+            }
+        }
+    }
+    Ok(tallies)
+}
+
+fn mutant(name: &str, trials: &Trials, stages: usize) -> Order {
+    // Where each shows soonest; any fault shows it sooner or later.
+    let fault = trials.with.unwrap_or(match name {
+        "no-fencing" => Fault::Stop,
+        "ack-before-commit" | "no-rollback" => Fault::Network,
+        _ => Fault::RandomKill,
+    });
+    Order {
+        fault,
+        mutant: Some(name.to_owned()),
+        seed: trials.seed,
+        trials: trials.trials,
+        budget: Duration::from_secs(trials.budget),
+        stages,
+        until_caught: true,
+    }
+}
+
+fn programs(folder: Option<&Path>) -> Result<Programs, Trouble> {
+    let here = std::env::current_exe()?;
+    let folder = folder.or_else(|| here.parent()).unwrap_or(Path::new("."));
+    let program = |name: &str| -> Result<PathBuf, Trouble> {
+        let path = std::path::absolute(folder.join(name))?;
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(Trouble::Answer(format!("{} is missing; `make torture` builds it", path.display())))
+    };
+    Ok(Programs {
+        fermata: program("fermata")?,
+        rigged: program("fermata-rigged")?,
+        site: program("fermata-demo-site")?,
+        proxy: program("fermata-fault-proxy")?,
+        cluster: program("fermata-test-cluster")?,
+    })
+}

@@ -1,0 +1,110 @@
+//! What a campaign came to: a table, a picture, and the same for programs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::campaign::Tally;
+use crate::trouble::Trouble;
+
+/// Pixels of a row and of a crash point's cell.
+const ROW: usize = 26;
+const CELL: usize = 22;
+const WIDTH: usize = 860;
+
+/// Whether a tally is as it should be: nothing broken, or a mutant caught.
+pub(crate) fn is_well(tally: &Tally) -> bool {
+    let caught = tally.violated() > 0;
+    tally.trials > 0 && tally.trouble.is_empty() && caught == tally.mutant.is_some()
+}
+
+/// One line for people.
+pub(crate) fn line(tally: &Tally) -> String {
+    let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant {name}"));
+    let found = if tally.violations.is_empty() {
+        "no violation".to_owned()
+    } else {
+        let by: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant} {count}x")).collect();
+        format!("{} at seeds {:?}", by.join(", "), tally.failing_seeds)
+    };
+    let trouble = if tally.trouble.is_empty() { String::new() } else { format!(", {} times trouble with the rig", tally.trouble.len()) };
+    format!(
+        "{what}: {} trials (seeds {} to {}), {} runs, {} facts, {:.0} s: {found}{trouble}",
+        tally.trials, tally.first_seed, tally.last_seed, tally.runs, tally.facts, tally.seconds
+    )
+}
+
+/// Writes `report.json`, `report.md` and `report.svg`; answers whether all is well.
+pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
+    let well = tallies.iter().all(is_well);
+    let not_run = ["netem (no such queueing discipline here)", "device-mapper (power failure of a disk)", "browser lane (crash tests of its own)"];
+    let whole = json!({"well": well, "tallies": tallies, "not_run": not_run});
+    std::fs::write(out.join("report.json"), serde_json::to_string_pretty(&whole)?)?;
+    let mut table = String::from("| what | trials | seeds | runs | facts | s | violations |\n|---|---|---|---|---|---|---|\n");
+    for tally in tallies {
+        let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant `{name}`"));
+        let found: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant}: {count}")).collect();
+        let found = if found.is_empty() { "0".to_owned() } else { found.join(", ") };
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            table,
+            "| {what} | {} | {}-{} | {} | {} | {:.0} | {found} |",
+            tally.trials, tally.first_seed, tally.last_seed, tally.runs, tally.facts, tally.seconds
+        );
+    }
+    for (name, (fell, tried)) in tallies.iter().flat_map(|tally| &tally.points) {
+        let _ = writeln!(table, "\n`{name}`: fell {fell} of {tried}");
+    }
+    let _ = writeln!(table, "\nNot run on this machine: {}.", not_run.join("; "));
+    std::fs::write(out.join("report.md"), &table)?;
+    std::fs::write(out.join("report.svg"), picture(tallies))?;
+    println!("torture: {} in {}", if well { "all is well" } else { "NOT well; see report.md and failing/" }, out.display());
+    Ok(well)
+}
+
+/// A bar per fault and mutant, as long as its trials; a cell per crash point, as dark as it was hit.
+fn picture(tallies: &[Tally]) -> String {
+    let most = tallies.iter().map(|tally| tally.trials).max().unwrap_or(1).max(1);
+    let points: Vec<_> = tallies.iter().flat_map(|tally| &tally.points).collect();
+    let height = ROW * (tallies.len() + 2) + CELL * (points.len().div_ceil(2) + 1);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"
+    );
+    for (n, tally) in tallies.iter().enumerate() {
+        let y = ROW * (n + 1);
+        let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant {name}"));
+        let length = (tally.trials * 420 / most).max(2);
+        let (colour, says) = match (is_well(tally), &tally.mutant) {
+            (true, None) => ("#2e7d5b", format!("{} trials, nothing broken", tally.trials)),
+            (true, Some(_)) => ("#6a5acd", format!("caught within {} trials", tally.trials)),
+            (false, None) => ("#c0392b", format!("{} trials, {} violations", tally.trials, tally.violated())),
+            (false, Some(_)) => ("#c0392b", format!("not caught in {} trials", tally.trials)),
+        };
+        let _ = write!(
+            svg,
+            "<text x=\"10\" y=\"{}\">{what}</text><rect x=\"200\" y=\"{}\" width=\"{length}\" height=\"14\" rx=\"3\" fill=\"{colour}\"/>\
+             <text x=\"{}\" y=\"{}\" fill=\"#444\">{says}</text>",
+            y + 12,
+            y + 1,
+            208 + length,
+            y + 12
+        );
+    }
+    let top = ROW * (tallies.len() + 2);
+    for (n, (name, (fell, tried))) in points.iter().enumerate() {
+        let (x, y) = (10 + (n % 2) * 420, top + (n / 2) * CELL);
+        let colour = if *fell == 0 { "#c0392b" } else { "#2e7d5b" };
+        let opacity = 25 + (75 * fell).checked_div(*tried).unwrap_or(0);
+        let _ = write!(
+            svg,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"14\" height=\"14\" rx=\"3\" fill=\"{colour}\" fill-opacity=\"0.{opacity:02}\"/>\
+             <text x=\"{}\" y=\"{}\">{name}: fell {fell} of {tried}</text>",
+            x + 20,
+            y + 12
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
