@@ -193,9 +193,11 @@ mod tests {
         assert_ne!(conducts(7), conducts(8));
     }
 
+    /// Reckoned apart from this code with Python's `hashlib`.
     #[test]
     fn a_conduct_is_the_same_on_every_machine() {
-        assert_eq!(conducts(7)[..4], ["delay 48 ms", "delay 21 ms", "delay 32 ms", "delay 20 ms"]);
+        let first = ["delay 21 ms", "delay 13 ms, drop the answer", "delay 40 ms", "delay 23 ms, drop the answer"];
+        assert_eq!(conducts(7)[..4], first);
     }
 
     #[test]
