@@ -94,8 +94,7 @@ impl fmt::Display for Conduct {
             (!self.freeze && self.drop_answer).then(|| "drop the answer".to_owned()),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
-        f.write_str(if words.is_empty() { "behave" } else { "" })?;
-        f.write_str(&words.join(", "))
+        f.write_str(&if words.is_empty() { "behave".to_owned() } else { words.join(", ") })
     }
 }
 

@@ -26,8 +26,6 @@ use crate::recent::Recent;
 const MAX_ENDPOINTS: usize = 1_000;
 /// How many webhooks may be on their way at once; one more is dropped, and the log says so.
 const MAX_ON_THE_WAY: usize = 10_000;
-/// How many requests are in flight at once.
-const MAX_IN_FLIGHT: usize = 64;
 /// How many deliveries the log remembers; the newest win.
 const MAX_LOGGED_DELIVERIES: usize = 10_000;
 /// How often a webhook is tried before it is given up.
@@ -45,7 +43,7 @@ pub(crate) struct Delivery {
     id: String,
     endpoint: String,
     #[serde(rename = "type")]
-    event_type: EventType,
+    of_type: EventType,
     reference: Option<String>,
     /// Which attempt of the true webhook it is; 0 for whatever is not one.
     attempt: u32,
@@ -62,18 +60,26 @@ pub(crate) struct Delivery {
 pub(crate) struct Courier {
     client: Client,
     desk: Mutex<Desk>,
-    log: Mutex<Recent<Delivery>>,
     on_the_way: Arc<Semaphore>,
-    in_flight: Semaphore,
     /// Changes when the site is reset, for those who wait for something to become due.
     resets: watch::Sender<()>,
 }
 
-#[derive(Debug, Default)]
+type Log = Arc<Mutex<Recent<Delivery>>>;
+
+#[derive(Debug)]
 struct Desk {
     endpoints: Vec<Arc<Endpoint>>,
     registered: u64,
     odds: Odds,
+    log: Log,
+}
+
+impl Desk {
+    fn cleared(registered: u64) -> Self {
+        let log = Arc::new(Mutex::new(Recent::keeping(MAX_LOGGED_DELIVERIES)));
+        Self { endpoints: Vec::new(), registered, odds: Odds::default(), log }
+    }
 }
 
 /// A webhook on its way to one endpoint.
@@ -82,6 +88,8 @@ struct Parcel {
     event: Event,
     fate: Fate,
     place: u64,
+    /// The log of its time: what is still under way after a reset is not in the new one.
+    log: Log,
 }
 
 impl Courier {
@@ -92,10 +100,8 @@ impl Courier {
         let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(ANSWER_TIMEOUT);
         Ok(Self {
             client: client.build()?,
-            desk: Mutex::default(),
-            log: Mutex::new(Recent::keeping(MAX_LOGGED_DELIVERIES)),
+            desk: Mutex::new(Desk::cleared(0)),
             on_the_way: Arc::new(Semaphore::new(MAX_ON_THE_WAY)),
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
             resets: watch::Sender::default(),
         })
     }
@@ -142,16 +148,17 @@ impl Courier {
 
     /// What was sent lately, oldest first, and how many are forgotten.
     pub(crate) async fn deliveries(&self) -> (Vec<Delivery>, u64) {
-        self.log.lock().await.page()
+        let log = Arc::clone(&self.desk.lock().await.log);
+        log.lock().await.page()
     }
 
     /// Forgets every endpoint, what is on its way, what was sent, and the odds.
     pub(crate) async fn start_over(&self) {
         let mut desk = self.desk.lock().await;
-        desk.endpoints.drain(..).for_each(|endpoint| endpoint.remove());
-        desk.odds = Odds::default();
+        desk.endpoints.iter().for_each(|endpoint| endpoint.remove());
+        // The count goes on, so that no id or secret of an endpoint comes again.
+        *desk = Desk::cleared(desk.registered);
         self.resets.send_replace(());
-        *self.log.lock().await = Recent::keeping(MAX_LOGGED_DELIVERIES);
     }
 
     /// Tells the account's endpoints of an applied effect, as soon as there is something to tell.
@@ -176,16 +183,15 @@ impl Courier {
         let fate = desk.odds.fate(&event.id);
         for endpoint in desk.endpoints.iter().filter(|endpoint| endpoint.wants(&event)) {
             let (endpoint, place) = (Arc::clone(endpoint), endpoint.next_place());
-            let parcel = Parcel { endpoint, event: event.clone(), fate, place };
+            let parcel = Parcel { endpoint, event: event.clone(), fate, place, log: Arc::clone(&desk.log) };
             let Ok(room) = Arc::clone(&self.on_the_way).try_acquire_owned() else {
-                self.note(&parcel, 0, "drop: too many are on their way", None).await;
+                note(&parcel, 0, "drop: too many are on their way", None).await;
                 continue;
             };
             let courier = Arc::clone(self);
             tokio::spawn(async move {
                 // A removed endpoint is nobody's loss.
                 let _ = courier.carry(&parcel).await;
-                parcel.endpoint.through(parcel.place);
                 drop(room);
             });
         }
@@ -193,9 +199,9 @@ impl Courier {
 
     /// Does to a webhook what its fate wants.
     async fn carry(&self, parcel: &Parcel) -> Result<(), Removed> {
-        let Parcel { endpoint, event, fate, place } = parcel;
+        let Parcel { endpoint, event, fate, place, .. } = parcel;
         if fate.drop {
-            self.note(parcel, 0, "drop", None).await;
+            note(parcel, 0, "drop", None).await;
             return Ok(());
         }
         match fate.forgery {
@@ -262,8 +268,7 @@ impl Courier {
 
     /// Sends a letter once; says whether it was accepted.
     async fn send(&self, parcel: &Parcel, attempt: u32, letter: &Letter, conduct: &str) -> bool {
-        // Nobody closes the semaphore; without a permit there would only be more in flight.
-        let _permit = self.in_flight.acquire().await;
+        let _turn = parcel.endpoint.turn().await;
         let request = self
             .client
             .post(parcel.endpoint.url.clone())
@@ -273,21 +278,21 @@ impl Courier {
             .header("webhook-signature", &letter.signature)
             .body(letter.body.clone());
         let status = request.send().await.ok().map(|answer| answer.status());
-        self.note(parcel, attempt, conduct, status).await;
+        note(parcel, attempt, conduct, status).await;
         status.is_some_and(|status| status.is_success())
     }
+}
 
-    async fn note(&self, parcel: &Parcel, attempt: u32, conduct: &str, status: Option<StatusCode>) {
-        let Parcel { endpoint, event, .. } = parcel;
-        self.log.lock().await.note(Delivery {
-            id: event.id.clone(),
-            endpoint: endpoint.id.clone(),
-            event_type: event.event_type,
-            reference: event.reference.clone(),
-            attempt,
-            time: clock::now(),
-            conduct: conduct.to_owned(),
-            status: status.map(|status| status.as_u16()),
-        });
-    }
+async fn note(parcel: &Parcel, attempt: u32, conduct: &str, status: Option<StatusCode>) {
+    let Parcel { endpoint, event, log, .. } = parcel;
+    log.lock().await.note(Delivery {
+        id: event.id.clone(),
+        endpoint: endpoint.id.clone(),
+        of_type: event.of_type,
+        reference: event.reference.clone(),
+        attempt,
+        time: clock::now(),
+        conduct: conduct.to_owned(),
+        status: status.map(|status| status.as_u16()),
+    });
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::Url;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::event::{Event, EventType};
 use super::letter::Secret;
@@ -16,6 +16,8 @@ use crate::clock;
 use crate::problem::Problem;
 
 const MAX_URL_BYTES: usize = 2048;
+/// How many requests to one endpoint are in flight at once.
+const MAX_IN_FLIGHT: usize = 32;
 /// How long a webhook that is to be overtaken waits for another to do so.
 const HOLD_LIMIT: Duration = Duration::from_secs(3);
 
@@ -35,6 +37,7 @@ pub(crate) struct Endpoint {
     /// What signs them.
     pub(crate) secret: Secret,
     progress: watch::Sender<Progress>,
+    in_flight: Semaphore,
 }
 
 /// The endpoint was removed; what had not gone stays.
@@ -46,7 +49,7 @@ struct Progress {
     is_removed: bool,
     /// How many webhooks have set out for here; each one's place is the number before it.
     set_out: u64,
-    /// The last place of those that are through.
+    /// The last place of those that were accepted.
     latest_through: Option<u64>,
 }
 
@@ -65,8 +68,8 @@ impl Endpoint {
         let url = checked_url(url)?;
         let id = format!("ep_{}", short_hash(&format!("endpoint:{account}:{n}")));
         let secret = Secret::of(&id);
-        let progress = watch::Sender::default();
-        Ok(Self { id, account, url, events, created_at: clock::now(), secret, progress })
+        let (progress, in_flight) = (watch::Sender::default(), Semaphore::new(MAX_IN_FLIGHT));
+        Ok(Self { id, account, url, events, created_at: clock::now(), secret, progress, in_flight })
     }
 
     /// As its account sees it.
@@ -77,7 +80,7 @@ impl Endpoint {
 
     /// Whether it is told of this event.
     pub(crate) fn wants(&self, event: &Event) -> bool {
-        self.account == event.account && self.events.contains(&event.event_type)
+        self.account == event.account && self.events.contains(&event.of_type)
     }
 
     /// The place of the next webhook in the order of events.
@@ -91,7 +94,13 @@ impl Endpoint {
         place
     }
 
-    /// The webhook of this place was accepted, or given up.
+    /// Waits for room for one more request; there is room again when the permit is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes the semaphore, so there always is a permit.
+        self.in_flight.acquire().await.ok()
+    }
+
+    /// The webhook of this place was accepted.
     pub(crate) fn through(&self, place: u64) {
         self.progress.send_modify(|progress| progress.latest_through = progress.latest_through.max(Some(place)));
     }
@@ -112,7 +121,7 @@ impl Endpoint {
         self.still_here()
     }
 
-    /// Waits until a webhook of a later place is through, though not for ever; says whether one is.
+    /// Waits until a webhook of a later place was accepted, though not for ever; says whether one was.
     pub(crate) async fn wait_for_a_later(&self, place: u64) -> Result<bool, Removed> {
         let is_later = |progress: &Progress| progress.latest_through > Some(place);
         self.wait_for(HOLD_LIMIT, |progress| progress.is_removed || is_later(progress)).await;

@@ -60,7 +60,7 @@ pub(crate) struct Event {
     /// The `webhook-id`: the same for every endpoint and every time it is sent.
     pub(crate) id: String,
     /// What kind of thing happened.
-    pub(crate) event_type: EventType,
+    pub(crate) of_type: EventType,
     /// Whose effect it is.
     pub(crate) account: Handle,
     /// The author's own name for the effect.
@@ -79,9 +79,9 @@ impl Event {
         [Some(created), ready].into_iter().flatten().collect()
     }
 
-    fn of(line: &Line, event_type: EventType, due: DateTime<Utc>) -> Self {
+    fn of(line: &Line, of_type: EventType, due: DateTime<Utc>) -> Self {
         let body = json!({
-            "type": event_type,
+            "type": of_type,
             "timestamp": due,
             "data": {
                 "id": line.id,
@@ -95,8 +95,8 @@ impl Event {
             },
         });
         Self {
-            id: format!("msg_{}", short_hash(&format!("webhook:{}:{event_type:?}", line.id))),
-            event_type,
+            id: format!("msg_{}", short_hash(&format!("webhook:{}:{of_type:?}", line.id))),
+            of_type,
             account: line.account.clone(),
             reference: line.effect.reference().map(str::to_owned),
             due,
