@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 
 use crate::account::{Handle, PASSWORD};
 use crate::app::App;
+use crate::arrival::Arrival;
 use crate::clock;
-use crate::connection::Cord;
 use crate::effect::{Attachment, Draft};
 use crate::ledger::{Lane, Line};
 use crate::problem::Problem;
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 pub(crate) struct Params<T>(pub(crate) T);
 
 /// The account whose bearer token came with the request.
-struct Bearer(Handle);
+pub(crate) struct Bearer(pub(crate) Handle);
 
 impl FromRequestParts<Arc<App>> for Bearer {
     type Rejection = Problem;
@@ -81,24 +81,25 @@ impl FromRequestParts<Arc<App>> for Bearer {
 struct Caller {
     account: Handle,
     idempotency_key: Option<String>,
-    cord: Cord,
+    arrival: Arrival,
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let arrival = Arrival::from_request_parts(parts, app).await?;
         let Bearer(account) = Bearer::from_request_parts(parts, app).await?;
         let idempotency_key = key_of(&parts.headers)?;
-        let cord = ConnectInfo::<Cord>::from_request_parts(parts, app).await.map_err(|_| Problem::Broken)?;
-        Ok(Self { account, idempotency_key, cord: cord.0 })
+        Ok(Self { account, idempotency_key, arrival })
     }
 }
 
 impl Caller {
     async fn perform(self, app: &Arc<App>, draft: Draft) -> Result<(StatusCode, Line), Problem> {
-        let request = Request { account: self.account, lane: Lane::Api, idempotency_key: self.idempotency_key, draft };
-        Ok(match app.perform(&self.cord, request).await? {
+        let Self { account, idempotency_key, arrival: Arrival { received, fence, cord } } = self;
+        let request = Request { account, lane: Lane::Api, idempotency_key, received, fence, draft };
+        Ok(match app.perform(&cord, request).await? {
             Outcome::Applied(line) => (StatusCode::CREATED, line),
             Outcome::Replayed(line) => (StatusCode::OK, line),
         })

@@ -5,30 +5,35 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock;
+use crate::conduct::{Conduct, Fail};
 use crate::connection::Cord;
-use crate::mode::{Conduct, Fail, Switchboard};
 use crate::problem::Problem;
 use crate::site::{Outcome, Request, Site, Terms};
+use crate::switchboard::Switchboard;
+use crate::webhook::courier::Courier;
 
 /// The site and its misbehaviour; the router's state.
 #[derive(Debug)]
 pub(crate) struct App {
     /// The social network.
     pub(crate) site: Mutex<Site>,
-    /// The mode in force.
+    /// The mode and the plans in force.
     pub(crate) switchboard: Switchboard,
+    /// Tells the accounts' endpoints what was applied.
+    pub(crate) courier: Arc<Courier>,
 }
 
 impl App {
-    /// Does what the mode wants with a request and, unless it says otherwise, applies it.
+    /// Does what the mode or a plan wants with a request and, unless it says otherwise, applies it.
     ///
     /// From [`Problem::Cut`] on the connection is dead and the handler's answer goes nowhere.
     pub(crate) async fn perform(self: &Arc<Self>, cord: &Cord, request: Request) -> Result<Outcome, Problem> {
-        let (kind, lane) = (request.draft.effect.kind(), request.lane);
-        let Ok(conduct) = self.switchboard.meet(kind).await else {
-            cord.cut(lane);
-            return Err(Problem::Cut);
-        };
+        let lane = request.lane;
+        let conduct = self.switchboard.meet(&request).await.inspect_err(|problem| {
+            if matches!(problem, Problem::Cut) {
+                cord.cut(lane);
+            }
+        })?;
         // A task of its own: a client that hangs up during the delay has still asked, and a real
         // site would still do it.
         let applying = tokio::spawn(Arc::clone(self).carry_out(request, conduct));
@@ -51,7 +56,12 @@ impl App {
         }
         let Conduct { honour_keys, hide_ms, render_ms, .. } = conduct;
         let terms = Terms { honour_keys, hide_ms, render_ms, now: clock::now() };
-        let apply = move || self.site.blocking_lock().apply(request, terms);
-        tokio::task::spawn_blocking(apply).await.map_err(|_| Problem::Broken)?
+        let app = Arc::clone(&self);
+        let apply = move || app.site.blocking_lock().apply(request, terms);
+        let outcome = tokio::task::spawn_blocking(apply).await.map_err(|_| Problem::Broken)??;
+        if let Outcome::Applied(line) = &outcome {
+            self.courier.announce(line).await;
+        }
+        Ok(outcome)
     }
 }

@@ -10,7 +10,7 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Waits for as long as the mode's `delay_ms` or `hold_answer_ms` asks.
+/// Waits for as long as a conduct asks, a webhook's or a request's.
 #[expect(clippy::disallowed_methods, reason = "this is the site's one clock")]
 pub(crate) async fn pause(length: Duration) {
     if !length.is_zero() {

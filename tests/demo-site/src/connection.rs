@@ -51,7 +51,7 @@ impl Cord {
         if self.state() == INTACT {
             return Ok(());
         }
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the mode asked to drop the answer"))
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the answer was to be dropped"))
     }
 }
 

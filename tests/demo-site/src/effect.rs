@@ -12,7 +12,8 @@ use crate::media::{self, Media};
 use crate::problem::Problem;
 
 const MAX_TEXT_BYTES: usize = 16 * 1024;
-const MAX_REFERENCE_BYTES: usize = 256;
+/// The longest reference.
+pub(crate) const MAX_REFERENCE_BYTES: usize = 256;
 const MAX_URL_BYTES: usize = 2048;
 
 /// The kinds of effect.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::account::{Handle, PASSWORD};
 use crate::app::App;
-use crate::connection::Cord;
+use crate::arrival::Arrival;
 use crate::effect::{Attachment, Draft};
 use crate::ledger::{Lane, Line};
 use crate::markup;
@@ -54,9 +54,10 @@ pub(crate) async fn log_out() -> Response {
     (cookie, Redirect::to("/login")).into_response()
 }
 
-async fn perform(app: &Arc<App>, account: Handle, cord: &Cord, draft: Draft) -> Result<Line, Problem> {
-    let request = Request { account, lane: Lane::Html, idempotency_key: None, draft };
-    match app.perform(cord, request).await? {
+async fn perform(app: &Arc<App>, account: Handle, arrival: Arrival, draft: Draft) -> Result<Line, Problem> {
+    let Arrival { received, fence, cord } = arrival;
+    let request = Request { account, lane: Lane::Html, idempotency_key: None, received, fence, draft };
+    match app.perform(&cord, request).await? {
         Outcome::Applied(line) | Outcome::Replayed(line) => Ok(line),
     }
 }
@@ -64,13 +65,13 @@ async fn perform(app: &Arc<App>, account: Handle, cord: &Cord, draft: Draft) -> 
 /// `POST /compose`
 pub(crate) async fn publish(
     State(app): State<Arc<App>>,
+    arrival: Arrival,
     Viewer(viewer): Viewer,
-    ConnectInfo(cord): ConnectInfo<Cord>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Redirect, PageProblem> {
     let composed = Composed::read(&headers, body?).await?;
-    let line = perform(&app, viewer, &cord, composed.draft()?).await?;
+    let line = perform(&app, viewer, arrival, composed.draft()?).await?;
     Ok(Redirect::to(&format!("/posts/{}?published=1", line.id)))
 }
 
@@ -119,24 +120,24 @@ pub(crate) struct CommentFields {
 /// `POST /posts/{id}/comments`
 pub(crate) async fn reply(
     State(app): State<Arc<App>>,
+    arrival: Arrival,
     Viewer(viewer): Viewer,
-    ConnectInfo(cord): ConnectInfo<Cord>,
     Path(post_id): Path<String>,
     Fields(fields): Fields<CommentFields>,
 ) -> Result<Redirect, PageProblem> {
     let draft = Draft::comment(post_id.clone(), typed(&fields.text), None)?;
-    perform(&app, viewer, &cord, draft).await?;
+    perform(&app, viewer, arrival, draft).await?;
     Ok(Redirect::to(&format!("/posts/{post_id}?replied=1")))
 }
 
 /// `POST /posts/{id}/likes`
 pub(crate) async fn like(
     State(app): State<Arc<App>>,
+    arrival: Arrival,
     Viewer(viewer): Viewer,
-    ConnectInfo(cord): ConnectInfo<Cord>,
     Path(post_id): Path<String>,
 ) -> Result<Redirect, PageProblem> {
-    perform(&app, viewer, &cord, Draft::like(post_id.clone())).await?;
+    perform(&app, viewer, arrival, Draft::like(post_id.clone())).await?;
     Ok(Redirect::to(&format!("/posts/{post_id}?liked=1")))
 }
 
@@ -150,15 +151,15 @@ pub(crate) struct MessageFields {
 /// `POST /messages/{handle}`
 pub(crate) async fn send(
     State(app): State<Arc<App>>,
+    arrival: Arrival,
     Viewer(viewer): Viewer,
-    ConnectInfo(cord): ConnectInfo<Cord>,
     Path(to): Path<String>,
     Fields(fields): Fields<MessageFields>,
 ) -> Result<Redirect, PageProblem> {
     let to = Handle::try_from(to).map_err(|_| Problem::NotFound("account"))?;
     let reference = given(fields.reference.as_deref().unwrap_or_default());
     let draft = Draft::message(to.clone(), typed(&fields.text), reference)?;
-    perform(&app, viewer, &cord, draft).await?;
+    perform(&app, viewer, arrival, draft).await?;
     Ok(Redirect::to(&format!("/messages/{to}?sent=1")))
 }
 
@@ -172,13 +173,13 @@ pub(crate) struct PromptFields {
 /// `POST /studio`
 pub(crate) async fn submit(
     State(app): State<Arc<App>>,
+    arrival: Arrival,
     Viewer(viewer): Viewer,
-    ConnectInfo(cord): ConnectInfo<Cord>,
     Fields(fields): Fields<PromptFields>,
 ) -> Result<Redirect, PageProblem> {
     let reference = given(fields.reference.as_deref().unwrap_or_default());
     let draft = Draft::video(typed(&fields.prompt), reference)?;
-    perform(&app, viewer, &cord, draft).await?;
+    perform(&app, viewer, arrival, draft).await?;
     Ok(Redirect::to("/studio?submitted=1"))
 }
 

@@ -26,6 +26,12 @@ pub(crate) struct Line {
     pub(crate) content_hash: String,
     /// When it was applied.
     pub(crate) time: DateTime<Utc>,
+    /// When the request arrived, before any delay; lines of older ledgers do not say.
+    #[serde(default)]
+    pub(crate) received: Option<DateTime<Utc>>,
+    /// The caller's fencing token, as it came; the site knows nothing of its meaning.
+    #[serde(default)]
+    pub(crate) fence: Option<String>,
     /// Who did it.
     pub(crate) account: Handle,
     /// The way it came.
@@ -54,6 +60,8 @@ impl Line {
             kind: self.kind,
             content_hash: &self.content_hash,
             time: self.time,
+            received: self.received,
+            fence: self.fence.as_deref(),
             account: &self.account,
             lane: self.lane,
             id: &self.id,
@@ -82,6 +90,8 @@ pub(crate) struct Entry<'a> {
     kind: Kind,
     content_hash: &'a str,
     time: DateTime<Utc>,
+    received: Option<DateTime<Utc>>,
+    fence: Option<&'a str>,
     account: &'a Handle,
     lane: Lane,
     id: &'a str,

@@ -2,33 +2,47 @@
 //!
 //! It is the outermost fake of Fermata's tests and of the tour: an independent witness of what
 //! really happened. Every applied effect is a line of an append-only ledger, synced before the
-//! effect is visible or answered, whatever the mode does to the answer. It knows nothing of
-//! Fermata.
+//! effect is visible or answered, whatever becomes of the answer. It knows nothing of Fermata but
+//! the name of one header, whose value it writes into the ledger unread.
 //!
 //! Read [`site::Site`] for what the network is and [`app::App::perform`] for how it misbehaves.
-//! To add a fault, add a field to [`mode::Mode`] and [`mode::Conduct`] and obey it in `perform`;
-//! to add an effect, add a variant to [`effect::Effect`], a view and a form, and an API route where
-//! programs may do it too: the studio has none.
+//!
+//! A fault of requests is a field of [`conduct::Conduct`], obeyed in `perform` and told in words by
+//! its `Display`. It has two sources, of which a request meets one: [`mode::Mode`], which is the
+//! same for everybody, and [`plan::Plan`], which draws by seed for the references of one prefix.
+//! To add a fault, add the field, then what sets it in the mode, in the plan's chances, or in both.
+//! A fault of webhooks is a field of [`webhook::fate::Odds`] and of [`webhook::fate::Fate`], obeyed
+//! in [`webhook::courier`].
+//!
+//! To add an effect, add a variant to [`effect::Effect`], a view and a form, its type to
+//! [`webhook::event::EventType`], and an API route where programs may do it too: the studio has none.
 
 mod account;
 mod api;
 mod app;
+mod arrival;
 mod clock;
+mod conduct;
 mod connection;
 mod control;
 mod effect;
 mod film;
 mod forms;
 mod ledger;
+mod lot;
 mod markup;
 mod media;
 mod mode;
 mod pages;
+mod plan;
 mod problem;
+mod recent;
 mod router;
 mod session;
 mod site;
+mod switchboard;
 mod view;
+mod webhook;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -44,8 +58,9 @@ use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::connection::{Cord, Doorway};
-use crate::mode::Switchboard;
 use crate::site::Site;
+use crate::switchboard::Switchboard;
+use crate::webhook::courier::Courier;
 
 /// A pretend social network for tests: true HTTP, a durable ledger, misbehaviour on demand.
 #[derive(Debug, Parser)]
@@ -69,8 +84,11 @@ async fn main() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(args.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let app =
-        Arc::new(App { site: Mutex::new(Site::open(&args.ledger, url.clone())?), switchboard: Switchboard::default() });
+    let app = Arc::new(App {
+        site: Mutex::new(Site::open(&args.ledger, url.clone())?),
+        switchboard: Switchboard::default(),
+        courier: Arc::new(Courier::new().map_err(io::Error::other)?),
+    });
     if let Some(ready_file) = &args.ready_file {
         announce(ready_file, &url)?;
     }

@@ -1,22 +1,16 @@
-//! How the site misbehaves: the [`Mode`] a test sets and the [`Switchboard`] that hands out what
-//! is to happen to each request.
+//! How the site misbehaves to everybody: the [`Mode`] a test sets. Where trials run side by side
+//! and each wants its own misbehaviour, there are plans instead.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
+use crate::conduct::{Conduct, Fail, HIDE_FOR_EVER_MS, Keys, MAX_DELAY_MS, RENDER_MS};
 use crate::effect::Kind;
 
-/// The value of `hide_ms` and `render_ms` that means for ever (the year 2100, taken as a length).
-const HIDE_FOR_EVER_MS: u64 = 4_102_444_800_000;
-const MAX_DELAY_MS: u64 = 600_000;
-/// How long the studio takes for a video when nothing else is asked for.
-const RENDER_MS: u64 = 300;
-
-/// The whole of the site's misbehaviour; the default is to behave.
+/// The misbehaviour that no plan overrides; the default is to behave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mode {
@@ -81,20 +75,25 @@ impl Mode {
         self.only.as_ref().is_none_or(|only| only.contains(&kind))
     }
 
-    fn freezes(&self, kind: Kind) -> bool {
+    /// Whether requests of this kind hang for as long as this mode is in force.
+    pub(crate) fn freezes(&self, kind: Kind) -> bool {
         self.freeze && self.concerns(kind)
     }
 
     /// What happens to the next request of this kind; counts it when `times` is set.
-    fn meet(&mut self, kind: Kind) -> Conduct {
-        let mut conduct = Conduct { honour_keys: self.keys == Keys::Honour || !self.concerns(kind), ..Conduct::good() };
+    pub(crate) fn meet(&mut self, kind: Kind) -> Conduct {
         if !self.concerns(kind) {
-            return conduct;
+            return Conduct::good();
         }
-        conduct.hide_ms = self.hide_ms;
-        conduct.render_ms = self.render_ms;
+        let mut conduct = Conduct {
+            honour_keys: self.keys == Keys::Honour,
+            freeze: self.freeze,
+            hide_ms: self.hide_ms,
+            render_ms: self.render_ms,
+            ..Conduct::good()
+        };
         let misbehaves = self.fail != Fail::None || self.drop_answer || self.delay_ms > 0 || self.hold_answer_ms > 0;
-        if !misbehaves || self.times == Some(0) {
+        if self.freeze || !misbehaves || self.times == Some(0) {
             return conduct;
         }
         self.times = self.times.map(|left| left - 1);
@@ -104,102 +103,6 @@ impl Mode {
         conduct.drop_answer = self.drop_answer;
         conduct.hold_answer = Duration::from_millis(self.hold_answer_ms);
         conduct
-    }
-}
-
-/// Whether idempotency keys mean anything to the JSON API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Keys {
-    /// The same key applies once.
-    Honour,
-    /// Every request applies.
-    Ignore,
-}
-
-/// When the site answers with a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Fail {
-    /// Never.
-    None,
-    /// Before it applied the effect: nothing happened.
-    Before,
-    /// After it applied the effect: the answer lies.
-    After,
-}
-
-/// What the mode decided for one request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Conduct {
-    /// Whether a known `Idempotency-Key` replays the first answer.
-    pub(crate) honour_keys: bool,
-    /// How long to wait first.
-    pub(crate) delay: Duration,
-    /// Whether and when to fail.
-    pub(crate) fail: Fail,
-    /// What to fail with.
-    pub(crate) status: StatusCode,
-    /// Whether to close the connection instead of answering.
-    pub(crate) drop_answer: bool,
-    /// How long to hold the answer back once the effect is applied.
-    pub(crate) hold_answer: Duration,
-    /// How long the effect stays invisible.
-    pub(crate) hide_ms: u64,
-    /// How long the studio takes for it.
-    pub(crate) render_ms: u64,
-}
-
-impl Conduct {
-    fn good() -> Self {
-        Self {
-            honour_keys: true,
-            delay: Duration::ZERO,
-            fail: Fail::None,
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            drop_answer: false,
-            hold_answer: Duration::ZERO,
-            hide_ms: 0,
-            render_ms: RENDER_MS,
-        }
-    }
-}
-
-/// The request was frozen until the mode changed; its connection is to be dropped unapplied.
-#[derive(Debug)]
-pub(crate) struct Frozen;
-
-/// Holds the mode in force and wakes frozen requests when it changes.
-#[derive(Debug, Default)]
-pub(crate) struct Switchboard(watch::Sender<Mode>);
-
-impl Switchboard {
-    /// The mode in force, with what is left of `times`.
-    pub(crate) fn mode(&self) -> Mode {
-        self.0.borrow().clone()
-    }
-
-    /// Replaces the whole mode.
-    pub(crate) fn set(&self, mode: Mode) {
-        self.0.send_replace(mode);
-    }
-
-    /// Decides about one mutating request, after holding it for as long as the site is frozen.
-    pub(crate) async fn meet(&self, kind: Kind) -> Result<Conduct, Frozen> {
-        // Deciding and counting are one step under the lock, so that `times` is exact.
-        let mut decided = None;
-        self.0.send_if_modified(|mode| {
-            if !mode.freezes(kind) {
-                decided = Some(mode.meet(kind));
-            }
-            false
-        });
-        if let Some(conduct) = decided {
-            return Ok(conduct);
-        }
-        // The sender lives as long as `self`, so the wait ends only with a change of mode.
-        let _ = self.0.subscribe().wait_for(|mode| !mode.freezes(kind)).await;
-        Err(Frozen)
     }
 }
 

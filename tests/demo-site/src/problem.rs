@@ -35,7 +35,10 @@ pub(crate) enum Problem {
     /// The ledger or the list of accounts is at its bound.
     #[error("the site is full")]
     Full,
-    /// The mode asked for this failure.
+    /// The named things are at their bound; removing some makes room.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
+    /// The mode or a plan asked for this failure.
     #[error("the site is having trouble, try again later")]
     Fault(StatusCode),
     /// The connection was cut; whatever is answered goes nowhere.
@@ -64,6 +67,7 @@ impl Problem {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Cut | Self::Storage(_) | Self::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::session::PageProblem;
-use crate::{api, control, forms, pages};
+use crate::{api, control, forms, pages, webhook};
 
 /// The most that any request may carry.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -25,6 +25,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .merge(pages_and_forms())
         .merge(api::routes())
         .merge(control::routes())
+        .merge(webhook::routes::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

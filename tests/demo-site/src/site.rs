@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use crate::account::{Handle, short_hash};
 use crate::effect::{Draft, Effect, Kind};
@@ -31,11 +32,22 @@ pub(crate) struct Request {
     pub(crate) lane: Lane,
     /// The `Idempotency-Key` header, if the lane has one.
     pub(crate) idempotency_key: Option<String>,
+    /// When it arrived.
+    pub(crate) received: DateTime<Utc>,
+    /// The caller's fencing token.
+    pub(crate) fence: Option<String>,
     /// What is asked for.
     pub(crate) draft: Draft,
 }
 
-/// How the mode wants one effect applied.
+impl Request {
+    /// What the caller calls it: the reference, else the key.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.draft.effect.reference().or(self.idempotency_key.as_deref())
+    }
+}
+
+/// How one effect is to be applied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// Whether a known key replays the first effect.
@@ -64,6 +76,29 @@ pub(crate) struct PostFilter {
     pub(crate) author: Option<String>,
     /// Only those with this reference.
     pub(crate) reference: Option<String>,
+}
+
+/// Which lines of the ledger are shown.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct EntryFilter {
+    /// Only those with this key.
+    key: Option<String>,
+    /// Only those whose reference or key begins so.
+    prefix: Option<String>,
+    /// Only those of this kind.
+    kind: Option<Kind>,
+}
+
+impl EntryFilter {
+    fn passes(&self, line: &Line) -> bool {
+        let begins = |prefix: &String| {
+            let names = [line.effect.reference(), line.key.as_deref()];
+            names.into_iter().flatten().any(|name| name.starts_with(prefix))
+        };
+        self.key.as_ref().is_none_or(|key| line.key.as_ref() == Some(key))
+            && self.prefix.as_ref().is_none_or(begins)
+            && self.kind.is_none_or(|kind| line.kind == kind)
+    }
 }
 
 /// The whole state, and the ledger it can be rebuilt from.
@@ -186,6 +221,8 @@ impl Site {
             kind,
             content_hash,
             time: terms.now,
+            received: Some(request.received),
+            fence: request.fence,
             account: request.account,
             lane: request.lane,
             id: short_hash(&format!("effect:{}:{seq}", self.ledger.generation())),
@@ -221,13 +258,8 @@ impl Site {
     }
 
     /// The ledger in order, hidden effects included.
-    pub(crate) fn entries(&self, key: Option<&str>, kind: Option<Kind>) -> Vec<Entry<'_>> {
-        self.lines
-            .iter()
-            .filter(|line| key.is_none_or(|key| line.key.as_deref() == Some(key)))
-            .filter(|line| kind.is_none_or(|kind| line.kind == kind))
-            .map(Line::entry)
-            .collect()
+    pub(crate) fn entries(&self, filter: &EntryFilter) -> Vec<Entry<'_>> {
+        self.lines.iter().filter(|line| filter.passes(line)).map(Line::entry).collect()
     }
 
     fn visible(&self, id: &str, kind: Kind, now: DateTime<Utc>) -> Option<&Line> {

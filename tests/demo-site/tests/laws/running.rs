@@ -60,8 +60,23 @@ impl Running {
     }
 
     pub(crate) async fn mode(&self, mode: Value) -> StatusCode {
-        let put = self.http.put(self.address("/_mode")).json(&mode);
+        self.put("/_mode", mode).await
+    }
+
+    /// Sets the plan of a prefix.
+    pub(crate) async fn plan(&self, prefix: &str, plan: Value) -> StatusCode {
+        self.put(&format!("/_plans/{prefix}"), plan).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> StatusCode {
+        let put = self.http.put(self.address(path)).json(&body);
         put.send().await.unwrap().status()
+    }
+
+    /// A DELETE as @ada, which the side door takes as well.
+    pub(crate) async fn delete(&self, path: &str) -> StatusCode {
+        let delete = self.http.delete(self.address(path)).bearer_auth(self.token("ada").await);
+        delete.send().await.unwrap().status()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -91,6 +106,12 @@ impl Running {
         let request = self.api("/api/posts", &json!({ "caption": caption })).await;
         let request = request.header("Idempotency-Key", key);
         request.send().await.unwrap()
+    }
+
+    /// Posts a caption under a reference as @ada; an error is an answer that never came.
+    pub(crate) async fn refer(&self, reference: &str) -> reqwest::Result<Response> {
+        let post = json!({ "caption": "hello", "reference": reference });
+        self.api("/api/posts", &post).await.send().await
     }
 
     /// The cookie of a browser that is signed in as @ada.
