@@ -3,8 +3,11 @@
 //! Owns wall-clock time (always moved onto the database's clock, Q-50), monotonic time for leases
 //! and call deadlines, and waiting. Everything else takes a [`Clock`].
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -50,13 +53,67 @@ impl Clock {
         }
     }
 
-    /// Moves this clock onto `database_now`, read just now from the database.
-    pub fn follow(&self, database_now: DateTime<Utc>) {
-        let drift = database_now - (self.now() - TimeDelta::microseconds(self.offset()));
+    /// Does `work` for as long as `until` lies ahead; `None` once it does not.
+    ///
+    /// The time is asked for before each step of the work and not after it: a process that was stopped
+    /// (SIGSTOP) and is woken behind `until` takes no further step of it, whatever woke it first.
+    pub async fn before<T>(&self, until: Instant, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut over = pin!(self.wait(until.saturating_duration_since(self.monotonic())));
+        poll_fn(|cx| {
+            if self.monotonic() >= until {
+                return Poll::Ready(None);
+            }
+            match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => over.as_mut().poll(cx).map(|()| None),
+            }
+        })
+        .await
+    }
+
+    /// Moves this clock onto `database_now`, which the database said within the `took` that has just
+    /// passed: half of that is the best guess, and the most that it can be off.
+    pub fn follow(&self, database_now: DateTime<Utc>, took: Duration) {
+        let since = TimeDelta::from_std(took / 2).unwrap_or_default();
+        let drift = database_now + since - (self.now() - TimeDelta::microseconds(self.offset()));
         self.offset_micros.store(drift.num_microseconds().unwrap_or(0), Ordering::Relaxed);
     }
 
     fn offset(&self) -> i64 {
         self.offset_micros.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_step_of_the_work_is_taken_once_the_time_is_over() {
+        let clock = Clock::system();
+        let steps = AtomicU32::new(0);
+        let work = poll_fn(|cx| {
+            // As a process that is stopped here and woken behind the deadline.
+            if steps.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(clock.before(clock.monotonic() + Duration::from_millis(10), work).await, None);
+        assert_eq!(steps.load(Ordering::SeqCst), 1);
+        assert_eq!(clock.before(clock.monotonic() + Duration::from_secs(60), async { 7 }).await, Some(7));
+    }
+
+    #[test]
+    fn the_database_is_taken_to_have_answered_half_of_the_way_back() {
+        let clock = Clock::system();
+        let (before, far) = (clock.now(), TimeDelta::hours(1));
+        clock.follow(before + far, Duration::from_secs(2));
+        let ahead = clock.now() - before - far;
+        assert!(ahead >= TimeDelta::seconds(1) && ahead < TimeDelta::seconds(30), "{ahead}");
     }
 }

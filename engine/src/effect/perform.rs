@@ -262,15 +262,14 @@ impl Performance<'_> {
             lease_ends: session.lease.ends(now),
         };
         let Some(permit) = guard(passed, now) else { match session.leave(Exit::Lost).await {} };
-        let left = permit.time_left(now);
         let lane = self.spec().lane.as_str();
         telemetry::effect_attempted(lane);
         let began = self.context.clock().now();
         crash_point!("effect-before-call");
-        let answer = tokio::time::timeout(left, self.effect.call(permit, prepared)).await;
+        let answer = self.context.clock().before(ends, self.effect.call(permit, prepared)).await;
         crash_point!("effect-after-call");
         telemetry::effect_returned(lane, self.context.clock().monotonic() - now);
-        let outcome = answer.unwrap_or_else(|_| {
+        let outcome = answer.unwrap_or_else(|| {
             CallOutcome::Ambiguous(Failure::new("call_timeout", "no answer within the call's time"))
         });
         let error = match &outcome {

@@ -30,8 +30,15 @@ use sqlx::{Connection, Executor, Row};
 
 pub use migrate::{MIGRATOR, migrate, open_to_backup, outdated};
 
+use crate::clock::Clock;
+
 /// How long a caller waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the database's clock is read until one answer comes soon enough.
+const CLOCK_READS: u32 = 5;
+/// An answer within this time is exact enough: well below any margin that deadlines have.
+const CLOCK_EXACT: Duration = Duration::from_millis(50);
 
 /// What went wrong between us and Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -167,9 +174,20 @@ impl Store {
         Ok(connection)
     }
 
-    /// The database's clock.
-    pub(crate) async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        Ok(sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?)
+    /// Moves a clock onto the database's. An answer that took long says little, and is asked for
+    /// again.
+    pub(crate) async fn set(&self, clock: &Clock) -> Result<(), StoreError> {
+        for asked in 1..=CLOCK_READS {
+            let before = clock.monotonic();
+            let now: DateTime<Utc> =
+                sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?;
+            let took = clock.monotonic() - before;
+            if took <= CLOCK_EXACT || asked == CLOCK_READS {
+                clock.follow(now, took);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses settings that lose acknowledged work (design, section 4).
