@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::dossier::{Dossier, Move};
 use crate::history::{Answered, Cancel, Decide, Op, Read, Request, SendSignal, Standing};
+use crate::rows::Signal;
 use crate::verdict::Judge;
 
 /// The statuses that a command never leaves.
@@ -90,13 +91,13 @@ fn signals(dossier: &Dossier<'_>, judge: &mut Judge<'_>) {
         let Some(signal) = request.asked::<SendSignal>() else { continue };
         judge.look();
         let name = &signal.name;
-        let there = match &signal.signal_id {
-            Some(id) => kept.iter().filter(|row| row.id == *id && row.run_id == signal.command_id).count() == 1,
-            None => {
-                let told = nameless.entry((signal.command_id.clone(), name.clone())).or_default();
-                *told += 1;
-                kept.iter().filter(|row| row.run_id == signal.command_id && row.name == *name).count() >= *told
-            }
+        let mine = |row: &&Signal| row.run_id == signal.command_id && row.name == *name;
+        let there = if let Some(id) = &signal.signal_id {
+            kept.iter().filter(mine).any(|row| row.id == *id)
+        } else {
+            let told = nameless.entry((signal.command_id.clone(), name.clone())).or_default();
+            *told += 1;
+            kept.iter().filter(mine).count() >= *told
         };
         if !there {
             let says = format!("signal {name} to run {} was acknowledged and is not in `signal`", signal.command_id);

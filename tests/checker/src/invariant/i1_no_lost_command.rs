@@ -38,7 +38,7 @@ fn accepted(dossier: &Dossier<'_>, one: &Submitted<'_>, judge: &mut Judge<'_>) {
     judge.look();
     let evidence = vec![one.request.name()];
     let Some(command) = one.command.as_deref() else {
-        judge.object(&one.request.n, "a submit was answered ok without a command_id", evidence);
+        judge.object(one.request.n, "a submit was answered ok without a command_id", evidence);
         return;
     };
     match dossier.runs.get(command) {

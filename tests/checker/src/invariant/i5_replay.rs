@@ -94,7 +94,7 @@ impl<'a> Following<'a> {
     fn opened(&mut self, after: Option<&str>, filter: Option<&'a str>, judge: &mut Judge<'_>) {
         let resumed = after.map(|cursor| position_of(cursor).ok_or(cursor));
         let resumed = match resumed {
-            Some(Err(cursor)) => return self.object(format!("resumed from {cursor}, which is no cursor"), judge),
+            Some(Err(cursor)) => return self.object(&format!("resumed from {cursor}, which is no cursor"), judge),
             Some(Ok(position)) => Some(position),
             None => None,
         };
@@ -111,21 +111,21 @@ impl<'a> Following<'a> {
     fn event(&mut self, told: &'a Told, ids: &mut BTreeMap<i64, &'a str>, judge: &mut Judge<'_>) {
         judge.look();
         let Some(position) = position_of(&told.cursor) else {
-            return self.object(format!("was told event {} with {}, which is no cursor", told.id, told.cursor), judge);
+            return self.object(&format!("was told event {} with {}, which is no cursor", told.id, told.cursor), judge);
         };
         if let Some(last) = self.place.last.filter(|last| *last >= position) {
-            self.object(format!("saw position {position} after {last}"), judge);
+            self.object(&format!("saw position {position} after {last}"), judge);
         }
         self.place.began.get_or_insert(position - 1);
         self.place.last = Some(position);
         self.place.seen.insert(position);
         let id = *ids.entry(position).or_insert(&told.id);
         if id != told.id {
-            self.object(format!("was told id {} for position {position}, another reader {id}", told.id), judge);
+            self.object(&format!("was told id {} for position {position}, another reader {id}", told.id), judge);
         }
         if self.place.filter.is_some_and(|client| told.clientid != client && told.clientid != "*") {
             self.object(
-                format!("was told position {position} of client {}, which it did not ask for", told.clientid),
+                &format!("was told position {position} of client {}, which it did not ask for", told.clientid),
                 judge,
             );
         }
@@ -137,7 +137,7 @@ impl<'a> Following<'a> {
     fn compare(&self, position: i64, told: &Told, judge: &mut Judge<'_>) {
         let Some(row) = self.rows.get(&position) else {
             return self
-                .object(format!("was told an event at position {position}, where the database has none"), judge);
+                .object(&format!("was told an event at position {position}, where the database has none"), judge);
         };
         let same = row.r#type == told.r#type
             && row.run_id == told.subject
@@ -147,7 +147,7 @@ impl<'a> Following<'a> {
             let row = format!("{} of run {:?} and client {}: {}", row.r#type, row.run_id, row.client_id, row.data);
             let other =
                 format!("{} of run {:?} and client {}: {}", told.r#type, told.subject, told.clientid, told.data);
-            self.object(format!("was told at position {position} {other}; the database has {row}"), judge);
+            self.object(&format!("was told at position {position} {other}; the database has {row}"), judge);
         }
     }
 
@@ -175,7 +175,7 @@ impl<'a> Following<'a> {
         }
     }
 
-    fn object(&self, says: String, judge: &mut Judge<'_>) {
+    fn object(&self, says: &str, judge: &mut Judge<'_>) {
         judge.object(&self.reader.name, format!("reader {} {says}", self.reader.name), Vec::new());
     }
 }
