@@ -68,7 +68,7 @@ fn stays(dossier: &Dossier<'_>, command: &str, reads: &[&Request], judge: &mut J
         judge.look();
         if let Some((first, was)) = &ended {
             let later = first.answered_at.is_some_and(|at| at < read.sent_at);
-            if later && *was != status {
+            if (later || FINAL.contains(&status.as_str())) && *was != status {
                 let says = format!("run {command} was read as {was} and later as {status}");
                 judge.object(command, says, vec![first.name(), read.name()]);
             }

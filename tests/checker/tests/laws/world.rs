@@ -139,6 +139,22 @@ impl World {
         self.change(run, "RUNNING", false);
     }
 
+    /// A claim of a run that is being cancelled.
+    pub(crate) fn claim_for(&mut self, run: &str, status: &str) {
+        self.runs.get_mut(run).unwrap().epoch += 1;
+        self.change(run, status, false);
+    }
+
+    /// What the next change of status says that it leaves.
+    pub(crate) fn status(&mut self, run: &str, status: &str) {
+        status.clone_into(&mut self.runs.get_mut(run).unwrap().status);
+    }
+
+    /// The next record is written as if the last one never was.
+    pub(crate) fn rewind(&mut self, run: &str) {
+        self.runs.get_mut(run).unwrap().seq -= 1;
+    }
+
     pub(crate) fn reap(&mut self, run: &str) {
         self.change(run, "QUEUED", false);
     }
