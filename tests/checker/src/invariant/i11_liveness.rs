@@ -4,10 +4,12 @@
 //! action in `unknown` and an open gate of the run; at an open gate, when it was meant to be gated;
 //! for a signal that no answer acknowledged. A run that holds a node, is ready, or is parked for
 //! having been delivered too often, waits for none of these. One that waits because another run
-//! holds its intent (`intent_held`) waits as long as that one does for a person.
+//! holds its intent (`intent_held`) waits as long as that one does for a person, and one that waits
+//! for a `child` as long as one of its children waits for a reason.
 
 use crate::dossier::Dossier;
 use crate::history::{About, Answered, Op, SendSignal};
+use crate::rows::Live;
 use crate::verdict::Judge;
 
 /// Judges what has not ended.
@@ -18,9 +20,7 @@ pub(super) fn judge(dossier: &Dossier<'_>, judge: &mut Judge<'_>) {
             continue;
         }
         let Some(live) = dossier.live.get(run) else { continue };
-        let put_away =
-            live.state == 2 && (in_doubt(dossier, run) || at_a_gate(dossier, run) || unsignalled(dossier, run));
-        let waits = put_away || (live.wait_reason.as_deref() == Some("intent_held") && behind(dossier, run));
+        let waits = waits(dossier, run, live);
         if !waits {
             let says = format!(
                 "run {run} has not ended: state {}, waits for {}, claimed {} times, {} records",
@@ -34,6 +34,19 @@ pub(super) fn judge(dossier: &Dossier<'_>, judge: &mut Judge<'_>) {
                 last.map(|event| format!("event {} at {}: {} {}", event.position, event.at, event.r#type, event.data));
             judge.object(run, says, last.into_iter().collect());
         }
+    }
+}
+
+/// Whether a run waits for a reason.
+fn waits(dossier: &Dossier<'_>, run: &str, live: &Live) -> bool {
+    let for_child = || {
+        let children = dossier.runs.values().filter(|child| child.parent_id.as_deref() == Some(run));
+        children.filter_map(|child| dossier.live.get(child.id.as_str())).any(|child| waits(dossier, &child.id, child))
+    };
+    match live.wait_reason.as_deref() {
+        Some("intent_held") => behind(dossier, run),
+        Some("child") if live.state == 2 => for_child(),
+        _ => live.state == 2 && (in_doubt(dossier, run) || at_a_gate(dossier, run) || unsignalled(dossier, run)),
     }
 }
 

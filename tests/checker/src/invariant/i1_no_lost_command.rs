@@ -1,8 +1,7 @@
 //! I1, the commands: every 202 names a command that is in the database after any later crash.
 //!
-//! - A submit answered `ok` has its run: same client, type and payload. Where a node answers with
-//!   a command, two submits with the same key of the same client name the same one, and the
-//!   `idempotency` table says so too; two without a key name two.
+//! - A submit answered `ok` has its run: same client, type and payload. A key of a client names one
+//!   run, in all answers, in `run` and in `idempotency`; two submits without a key name two runs.
 //! - Each run is in exactly one of `live` and `outcome`, and there once.
 //! - A submit answered `fail` left no run under its key unless another submit with that key was
 //!   answered otherwise. One that was not answered left one run or none.

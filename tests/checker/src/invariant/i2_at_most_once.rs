@@ -22,7 +22,7 @@ pub(super) fn judge(dossier: &Dossier<'_>, judge: &mut Judge<'_>) {
         let allowed = 1 + repeats(dossier, reference);
         judge.require(lines.len() <= allowed, || {
             let says = format!(
-                "the platform applied {reference} of account {account} {} times; {allowed} are allowed, {} of them by an operator",
+                "the platform applied {reference} of account {account} {} times; {allowed} allowed, {} by an operator",
                 lines.len(),
                 allowed - 1
             );

@@ -17,7 +17,8 @@
 //!   platform honours keys. A timeout (`call_timeout`) proves nothing.
 //! - `unknown` is left for `confirmed_success` or `confirmed_failed` by a look, for
 //!   `postcheck_complete` by the decision of a person at a gate `…@unknown`.
-//! - A step `after` has a record later than the confirmed `publish`, and starts no earlier.
+//! - A step `after` has a record later than that of `publish`, starts no earlier than it was
+//!   confirmed, and the newest action of `publish` is not `attempted` or `unknown`.
 
 use chrono::TimeDelta;
 
@@ -196,7 +197,7 @@ fn dependents(dossier: &Dossier<'_>, run: &str, judge: &mut Judge<'_>) {
                 let mine =
                     dossier.actions.values().filter(|action| action.run_id == run && action.step_key == publish.key);
                 let newest = mine.max_by_key(|action| first_position(dossier, action));
-                match newest.filter(|action| !action.fulfilled()) {
+                match newest.filter(|action| matches!(action.state.as_str(), "attempted" | "unknown")) {
                     Some(action) => {
                         format!("run {run} started step {} while action {} is {}", after.key, action.id, action.state)
                     }

@@ -1,6 +1,8 @@
 //! I2: how often the platform applied an effect.
 
 use fermata_checker::Invariant::{I2, I3};
+use fermata_checker::Trial;
+use fermata_checker::rows::Audit;
 use serde_json::json;
 
 use crate::good::publish;
@@ -21,28 +23,18 @@ fn the_platform_applies_an_effect_once() {
     assert_eq!(broken(&world.trial()), [I2, I3]);
 }
 
+fn permission(trial: &mut Trial) -> &mut Audit {
+    trial.dump.audit.iter_mut().find(|row| row.phase == "repeat_allowed").unwrap()
+}
+
 #[test]
 fn an_operator_may_allow_one_more() {
-    let found = after(|trial| {
-        trial.dump.audit.iter_mut().for_each(|row| {
-            if row.phase == "repeat_allowed" {
-                row.phase = "something".into();
-            }
-        })
-    });
-    assert_eq!(found, [I2, I3]);
+    assert_eq!(after(|trial| permission(trial).phase = "something".into()), [I2, I3]);
 }
 
 #[test]
 fn another_runs_permission_does_not_count() {
-    let found = after(|trial| {
-        trial.dump.audit.iter_mut().for_each(|row| {
-            if row.phase == "repeat_allowed" {
-                row.action_id = Some("a-doubt".into());
-            }
-        })
-    });
-    assert_eq!(found, [I2, I3]);
+    assert_eq!(after(|trial| permission(trial).action_id = Some("a-doubt".into())), [I2, I3]);
 }
 
 #[test]

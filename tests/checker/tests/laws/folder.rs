@@ -75,8 +75,11 @@ fn a_line_that_does_not_fit_is_named() {
 #[test]
 fn a_request_that_does_not_ask_what_it_says_does_not_fit() {
     let folder = Folder::new("ask");
-    let line = r#"{"n": 1, "who": "c", "op": "read", "sent_at": "2024-01-01T00:00:00Z", "answered_at": null, "result": "ok", "status": null, "ask": {}, "answer": null}"#;
-    let error = read(&folder.with("history.jsonl", line).0).unwrap_err();
+    let line = serde_json::json!({
+        "n": 1, "who": "c", "op": "read", "sent_at": "2024-01-01T00:00:00Z", "answered_at": null,
+        "result": "ok", "status": null, "ask": {}, "answer": null,
+    });
+    let error = read(&folder.with("history.jsonl", &line.to_string()).0).unwrap_err();
     assert!(error.to_string().contains("command_id"), "{error}");
 }
 

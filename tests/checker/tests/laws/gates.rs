@@ -44,7 +44,7 @@ fn no_gated_effect_without_an_approval() {
 #[test]
 fn no_gated_effect_before_its_approval() {
     let late = |trial: &mut Trial| {
-        approval(trial).decided_at = approval(trial).decided_at.map(|at| at + TimeDelta::minutes(1))
+        approval(trial).decided_at = approval(trial).decided_at.map(|at| at + TimeDelta::minutes(1));
     };
     assert_eq!(after(late), [I7]);
 }

@@ -27,7 +27,8 @@ pub(crate) const UNDER_WAY: &str = "r-under-way";
 
 /// An effect's description.
 pub(crate) fn publish(reference: &str) -> Value {
-    json!({"kind": "publish", "reference": reference, "honours_keys": false, "absence": "inconclusive", "gated": false, "after": false})
+    json!({"kind": "publish", "reference": reference, "honours_keys": false, "absence": "inconclusive",
+        "gated": false, "after": false})
 }
 
 fn but(mut about: Value, field: &str, value: Value) -> Value {

@@ -59,7 +59,7 @@ fn only_an_attempted_action_is_sent_again() {
 #[test]
 fn the_last_event_says_what_the_row_says() {
     let row = |trial: &mut Trial| {
-        trial.dump.action.iter_mut().find(|row| row.id == "a-absent").unwrap().state = "confirmed_failed".into()
+        trial.dump.action.iter_mut().find(|row| row.id == "a-absent").unwrap().state = "confirmed_failed".into();
     };
     assert_eq!(after(row), [I4]);
 }

@@ -74,14 +74,16 @@ impl World {
 
     pub(crate) fn event(&mut self, run: Option<&str>, kind: &str, data: &Value) -> i64 {
         let position = self.head("event") + 1;
-        let row = json!({"position": position, "at": self.now, "client_id": CLIENT, "run_id": run, "type": kind, "severity": 1, "data": data});
+        let row = json!({"position": position, "at": self.now, "client_id": CLIENT, "run_id": run, "type": kind,
+            "severity": 1, "data": data});
         self.row("event", row);
         position
     }
 
     pub(crate) fn audit(&mut self, run: &str, action: Option<&str>, phase: &str) {
         let position = self.head("audit") + 1;
-        let row = json!({"position": position, "at": self.now, "client_id": CLIENT, "run_id": run, "action_id": action, "actor": "fermata", "phase": phase, "body": {"n": position}});
+        let row = json!({"position": position, "at": self.now, "client_id": CLIENT, "run_id": run,
+            "action_id": action, "actor": "fermata", "phase": phase, "body": {"n": position}});
         self.row("audit", row);
     }
 
@@ -90,16 +92,22 @@ impl World {
     }
 
     /// One request of a client.
+    #[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
     pub(crate) fn ask(&mut self, op: &str, result: &str, ask: Value, answer: Value) {
         self.asked += 1;
         let (sent_at, answered_at) = (self.pass(10), self.pass(10));
         let answered_at = (result != "unknown").then_some(answered_at);
         let status = if result == "fail" { json!(404) } else { Value::Null };
-        self.push("history", json!({"n": self.asked, "who": "c1", "via": "rest", "op": op, "sent_at": sent_at, "answered_at": answered_at, "result": result, "status": status, "ask": ask, "answer": answer}));
+        self.push(
+            "history",
+            json!({"n": self.asked, "who": "c1", "via": "rest", "op": op, "sent_at": sent_at,
+            "answered_at": answered_at, "result": result, "status": status, "ask": ask, "answer": answer}),
+        );
     }
 
     pub(crate) fn submit(&mut self, run: &str, result: &str, key: Option<&str>, about: &Value) {
-        let ask = json!({"client_id": CLIENT, "idempotency_key": key, "type": "flow.run", "payload": {"of": about}, "about": about});
+        let ask = json!({"client_id": CLIENT, "idempotency_key": key, "type": "flow.run",
+            "payload": {"of": about}, "about": about});
         let answer = if result == "ok" { json!({"command_id": run, "status": "QUEUED"}) } else { Value::Null };
         self.ask("submit", result, ask, answer);
     }
@@ -107,7 +115,11 @@ impl World {
     /// A command that was accepted.
     pub(crate) fn accept(&mut self, run: &str, key: Option<&str>, about: &Value) {
         let at = self.pass(10);
-        self.row("run", json!({"id": run, "client_id": CLIENT, "kind": "flow.run", "idempotency_key": key, "input": {"of": about}, "parent_id": null, "created_at": at}));
+        self.row(
+            "run",
+            json!({"id": run, "client_id": CLIENT, "kind": "flow.run", "idempotency_key": key,
+            "input": {"of": about}, "parent_id": null, "created_at": at}),
+        );
         if let Some(key) = key {
             self.row("idempotency", json!({"client_id": CLIENT, "family": "commands", "key": key, "run_id": run}));
         }
@@ -169,13 +181,21 @@ impl World {
 
     pub(crate) fn live(&mut self, run: &str, state: i16, reason: Option<&str>) {
         let Standing { epoch, seq, .. } = self.runs[run];
-        self.row("live", json!({"id": run, "client_id": CLIENT, "state": state, "epoch": epoch, "seq": seq, "cancel": false, "wait_reason": reason}));
+        self.row(
+            "live",
+            json!({"id": run, "client_id": CLIENT, "state": state, "epoch": epoch, "seq": seq,
+            "cancel": false, "wait_reason": reason}),
+        );
     }
 
     pub(crate) fn finish(&mut self, run: &str, status: &str) {
         self.change(run, status, true);
         let (epoch, at) = (self.runs[run].epoch, self.now);
-        self.row("outcome", json!({"id": run, "client_id": CLIENT, "status": status, "epoch": epoch, "ended_at": at}));
+        self.row(
+            "outcome",
+            json!({"id": run, "client_id": CLIENT, "status": status, "epoch": epoch,
+            "ended_at": at}),
+        );
     }
 
     pub(crate) fn step(&mut self, run: &str, key: &str, kind: i16) {
@@ -183,7 +203,12 @@ impl World {
         let standing = self.runs.get_mut(run).unwrap();
         standing.seq += 1;
         let Standing { epoch, seq, .. } = *standing;
-        self.row("step", json!({"run_id": run, "generation": 0, "key": key, "attempt": 1, "seq": seq, "epoch": epoch, "kind": kind, "output": {"ok": true}, "error": null, "started_at": started_at, "ended_at": ended_at}));
+        self.row(
+            "step",
+            json!({"run_id": run, "generation": 0, "key": key, "attempt": 1, "seq": seq,
+            "epoch": epoch, "kind": kind, "output": {"ok": true}, "error": null, "started_at": started_at,
+            "ended_at": ended_at}),
+        );
         self.event(Some(run), "step.succeeded", &json!({"key": key, "attempt": 1}));
     }
 
@@ -191,7 +216,9 @@ impl World {
     pub(crate) fn moves(&mut self, run: &str, action: &str, state: &str, detail: &Value) {
         let epoch = self.runs[run].epoch;
         let row = self.actions.entry(action.to_owned()).or_insert_with(|| {
-            json!({"id": action, "intent_id": format!("i-{run}"), "run_id": run, "client_id": CLIENT, "step_key": "publish", "account_id": ACCOUNT, "idempotency_key": format!("key-{run}"), "epoch": epoch, "call_deadline": null, "resends": 0, "effect": null, "receipt": null})
+            json!({"id": action, "intent_id": format!("i-{run}"), "run_id": run, "client_id": CLIENT,
+                "step_key": "publish", "account_id": ACCOUNT, "idempotency_key": format!("key-{run}"),
+                "epoch": epoch, "call_deadline": null, "resends": 0, "effect": null, "receipt": null})
         });
         row["state"] = state.into();
         for field in ["effect", "receipt", "call_deadline"] {
@@ -264,7 +291,12 @@ impl World {
     pub(crate) fn apply(&mut self, run: &str, reference: &str) {
         let (epoch, at, key) = (self.runs[run].epoch, self.pass(10), format!("key-{run}"));
         let seq = self.files.get("ledger").map_or(0, Vec::len) + 1;
-        self.push("ledger", json!({"seq": seq, "key": key, "kind": "post", "content_hash": "00", "time": at, "received": at, "account": ACCOUNT, "lane": "api", "id": seq.to_string(), "reference": reference, "idempotency_key": key, "fence": format!("{run}:{epoch}")}));
+        self.push(
+            "ledger",
+            json!({"seq": seq, "key": key, "kind": "post", "content_hash": "00", "time": at,
+            "received": at, "account": ACCOUNT, "lane": "api", "id": seq.to_string(), "reference": reference,
+            "idempotency_key": key, "fence": format!("{run}:{epoch}")}),
+        );
     }
 
     /// A gate, opened and perhaps decided now.
@@ -272,7 +304,11 @@ impl World {
         let at = self.pass(10);
         self.runs.get_mut(run).unwrap().seq += 1;
         let (decided_at, actor) = if state == "open" { (None, None) } else { (Some(at), Some("mia")) };
-        self.row("gate", json!({"id": format!("g-{run}-{key}"), "run_id": run, "client_id": CLIENT, "key": key, "state": state, "decided_at": decided_at, "actor": actor}));
+        self.row(
+            "gate",
+            json!({"id": format!("g-{run}-{key}"), "run_id": run, "client_id": CLIENT, "key": key,
+            "state": state, "decided_at": decided_at, "actor": actor}),
+        );
     }
 
     /// Ends the trial: the middle dump of the audit, two readers, and what the rig says of it all.
@@ -300,7 +336,9 @@ impl World {
             );
             for row in some {
                 let cursor = cursor_at(row["position"].as_i64().unwrap());
-                let event = json!({"id": format!("e-{}", row["position"]), "type": row["type"], "cursor": cursor, "subject": row["run_id"], "clientid": row["client_id"], "time": row["at"], "data": row["data"]});
+                let event = json!({"id": format!("e-{}", row["position"]), "type": row["type"],
+                    "cursor": cursor, "subject": row["run_id"], "clientid": row["client_id"], "time": row["at"],
+                    "data": row["data"]});
                 self.push(&file, json!({"kind": "event", "at": self.now, "event": event}));
                 after = Some(cursor);
             }
@@ -312,7 +350,9 @@ impl World {
 
     fn facts(&self) -> Value {
         let window = |table: &str| json!({"after": 100, "upto": self.head(table)});
-        json!({"seed": 7, "trial": 17, "fault": "random-kill", "clients": [CLIENT], "window": window("event"), "audit_window": window("audit"), "tolerance_ms": 2, "began_at": self.now, "calm_at": self.now, "ended_at": self.now})
+        json!({"seed": 7, "trial": 17, "fault": "random-kill", "clients": [CLIENT], "window": window("event"),
+            "audit_window": window("audit"), "tolerance_ms": 2, "began_at": self.now, "calm_at": self.now,
+            "ended_at": self.now})
     }
 
     fn lines<T: DeserializeOwned>(&self, file: &str) -> Vec<T> {
@@ -350,7 +390,8 @@ impl World {
         for (name, lines) in &self.files {
             let path = folder.join(format!("{name}.jsonl"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+            fs::write(path, lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect::<String>())
+                .unwrap();
         }
         fs::write(folder.join("trial.json"), self.facts().to_string()).unwrap();
     }
