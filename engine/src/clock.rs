@@ -105,7 +105,7 @@ mod tests {
         });
         assert_eq!(clock.before(clock.monotonic() + Duration::from_millis(10), work).await, None);
         assert_eq!(steps.load(Ordering::SeqCst), 1);
-        assert_eq!(clock.before(clock.monotonic() + Duration::from_secs(60), async { 7 }).await, Some(7));
+        assert_eq!(clock.before(clock.monotonic() + Duration::from_mins(1), async { 7 }).await, Some(7));
     }
 
     #[test]
