@@ -136,16 +136,16 @@ mod tests {
     /// Feeds a stream in pieces; the messages, and the bytes that came out again.
     fn framed(side: Side, pieces: &[&[u8]]) -> (Vec<Frame>, Vec<u8>, bool) {
         let mut framer = Framer::new(side);
-        let (mut frames, mut out) = (Vec::new(), Vec::new());
+        let (mut found, mut out) = (Vec::new(), Vec::new());
         for piece in pieces {
             let mut chunk = Bytes::copy_from_slice(piece);
             while let Some(piece) = framer.next(&mut chunk) {
-                let Ok(piece) = piece else { return (frames, out, false) };
+                let Ok(piece) = piece else { return (found, out, false) };
                 out.extend_from_slice(&piece.bytes);
-                frames.extend(piece.frame);
+                found.extend(piece.frame);
             }
         }
-        (frames, out, true)
+        (found, out, true)
     }
 
     fn message() -> impl Strategy<Value = Vec<u8>> {

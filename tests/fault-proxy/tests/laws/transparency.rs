@@ -41,7 +41,7 @@ async fn notifications(rig: &mut Rig) {
     for n in 0..100 {
         let notify = format!("notify {}, '{n}'", rig.table);
         rig.direct.execute(AssertSqlSafe(notify)).await.unwrap();
-        let heard = soon("a notification comes", listener.recv()).await.unwrap();
+        let heard = soon("a notification comes", Box::pin(listener.recv())).await.unwrap();
         assert_eq!(heard.payload(), n.to_string());
     }
 }

@@ -3,6 +3,9 @@
 //! [`Talk`] is pure: bytes from either side go in, and [`Step`]s come out that the pump of that
 //! side carries out in order. Nothing is held unless a fault that is armed may want it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
