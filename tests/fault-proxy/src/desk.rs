@@ -96,24 +96,17 @@ impl Desk {
         upstream: Upstream,
         protocol: Protocol,
     ) -> Result<SocketAddr, Refusal> {
-        self.has_room_for(&name)?;
+        has_room_for(&lock(&self.links), &name)?;
         let bound = link::listen(listen).await;
         let (listener, address) = bound.map_err(|source| Refusal::Listen { address: listen, source })?;
-        // Asked again: another may have come in the meantime.
-        self.has_room_for(&name)?;
         let book = Book::new(name.clone(), protocol, self.seed);
         let link = Arc::new(Link::new(book, upstream, Arc::clone(&self.journal)));
+        let mut links = lock(&self.links);
+        // Asked again: another may have come in the meantime.
+        has_room_for(&links, &name)?;
         let listening = tokio::spawn(Arc::clone(&link).serve(listener)).abort_handle();
-        lock(&self.links).insert(name, Open { link, protocol, listening });
+        links.insert(name, Open { link, protocol, listening });
         Ok(address)
-    }
-
-    fn has_room_for(&self, name: &str) -> Result<(), Refusal> {
-        let links = lock(&self.links);
-        if links.contains_key(name) {
-            return Err(Refusal::LinkExists(name.to_owned()));
-        }
-        if links.len() >= MAX_LINKS { Err(Refusal::TooManyLinks) } else { Ok(()) }
     }
 
     pub(crate) fn close(&self, name: &str) -> Result<(), Refusal> {
@@ -172,4 +165,11 @@ impl Desk {
     fn links(&self) -> Vec<Arc<Link>> {
         lock(&self.links).values().map(|open| Arc::clone(&open.link)).collect()
     }
+}
+
+fn has_room_for(links: &BTreeMap<String, Open>, name: &str) -> Result<(), Refusal> {
+    if links.contains_key(name) {
+        return Err(Refusal::LinkExists(name.to_owned()));
+    }
+    if links.len() >= MAX_LINKS { Err(Refusal::TooManyLinks) } else { Ok(()) }
 }
