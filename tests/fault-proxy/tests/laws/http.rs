@@ -108,6 +108,40 @@ async fn a_request_of_http_that_is_cut_never_reaches_the_server() {
     assert_eq!(rig.handled(), 1);
 }
 
+/// A client and the server's end of its connection, with a fault between them.
+async fn both_ends(proxy: &Proxy, fault: serde_json::Value) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.open(&listener.local_addr().unwrap().to_string(), "http").await;
+    proxy.arm(fault).await;
+    let client = TcpStream::connect(address).await.unwrap();
+    (client, soon("the proxy connects", listener.accept()).await.unwrap().0)
+}
+
+#[tokio::test]
+async fn not_a_byte_of_a_request_that_is_cut_is_passed_on() {
+    let proxy = Proxy::start().await;
+    let (mut client, mut server) = both_ends(&proxy, json!({ "kind": "cut_request" })).await;
+    client.write_all(OTHER.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    // It may see the reset or the end.
+    drop(soon("the cut comes", server.read_to_end(&mut heard)).await);
+    assert_eq!(heard, b"");
+}
+
+#[tokio::test]
+async fn a_request_that_is_held_is_passed_on_when_the_faults_are_cleared() {
+    let proxy = Proxy::start().await;
+    let (mut client, mut server) = both_ends(&proxy, json!({ "kind": "cut_request" })).await;
+    client.write_all(b"GET /hal").await.unwrap();
+    assert!(is_stuck(server.read_u8()).await);
+
+    proxy.clear().await;
+
+    let mut heard = [0; 8];
+    soon("what was held comes", server.read_exact(&mut heard)).await.unwrap();
+    assert_eq!(&heard, b"GET /hal");
+}
+
 #[tokio::test]
 async fn half_of_an_answer_of_http_arrives() {
     let mut rig = Rig::start().await;
