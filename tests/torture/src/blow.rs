@@ -89,7 +89,7 @@ async fn one(stage: &mut Stage, cluster: &mut Option<Cluster>, act: Act<'_>) -> 
             }
         }
         Act::Arm(Blow::Link { link, fault, .. }) => {
-            stage.proxy.tell(&json!({"op": "fault", "name": link, "fault": fault, "id": link})).await?;
+            stage.proxy.tell(&json!({"op": "fault", "name": link, "fault": fault})).await?;
         }
         Act::Arm(_) => {}
         Act::Disarm(link) => stage.proxy.clear(link).await?,

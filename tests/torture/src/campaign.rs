@@ -160,7 +160,7 @@ pub(crate) async fn carry_out(ground: &Arc<Ground>, order: Order) -> Result<Tall
 async fn lane(ground: Arc<Ground>, race: Arc<Race>) -> Result<(), Trouble> {
     let mut trouble = 0;
     while trouble < MOST_TROUBLE {
-        match stage_of_trials(&ground, &race).await {
+        match Box::pin(stage_of_trials(&ground, &race)).await {
             Ok(()) => return Ok(()),
             Err(error) => {
                 trouble += 1;
@@ -187,7 +187,7 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
     };
     let rigged = order.mutant.is_some() || order.fault == Fault::CrashPoint;
     let place = (ground.scratch.as_path(), name.as_str());
-    let mut stage = Stage::start(&ground.programs, place, &url, (rigged, order.mutant.as_deref())).await?;
+    let mut stage = Box::pin(Stage::start(&ground.programs, place, &url, (rigged, order.mutant.as_deref()))).await?;
     loop {
         let nth = race.next.fetch_add(1, Ordering::SeqCst);
         if nth >= order.trials || clock::monotonic() >= race.ends || race.over.load(Ordering::SeqCst) {
@@ -197,7 +197,7 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
         let point = ground.point(order.fault, seed);
         let plan = Plan::of(order.fault, seed, order.mutant.as_deref(), point);
         let folder = stage.folder.join(format!("trial-{seed}"));
-        let report = match trial::run(&mut stage, &mut own, &plan, &folder).await {
+        let report = match Box::pin(trial::run(&mut stage, &mut own, &plan, &folder)).await {
             Ok(report) => report,
             Err(error) => {
                 keep(ground, race, &folder, seed)?;
@@ -244,6 +244,10 @@ fn tell(report: &Report, point: Option<&str>, mutant: Option<&str>) {
         report.fault, report.seed, report.runs, report.facts, report.seconds
     );
     for violation in &report.violations {
-        println!("    {}: {}", violation["invariant"].as_str().unwrap_or("?"), violation["says"].as_str().unwrap_or("?"));
+        println!(
+            "    {}: {}",
+            violation["invariant"].as_str().unwrap_or("?"),
+            violation["says"].as_str().unwrap_or("?")
+        );
     }
 }

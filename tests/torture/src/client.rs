@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -21,24 +21,25 @@ pub(crate) struct Client {
     http: reqwest::Client,
     control: String,
     token: String,
-    /// The tenant.
-    pub(crate) client_id: String,
+    /// The client of Fermata that it acts for.
+    pub(crate) tenant: String,
     history: Arc<History>,
     /// The newest command that it knows of.
     newest: Arc<Mutex<Option<String>>>,
 }
 
-const SUBMIT: &str = "mutation($input: SubmitCommandInput!) { submitCommand(input: $input) { commandId replayed status } }";
+const SUBMIT: &str =
+    "mutation($input: SubmitCommandInput!) { submitCommand(input: $input) { commandId replayed status } }";
 const READ: &str = "query($id: ID!) { command(id: $id) { id status } }";
 
 impl Client {
-    pub(crate) fn new(control: &str, token: &str, client_id: &str, history: Arc<History>) -> Result<Self, Trouble> {
+    pub(crate) fn new(control: &str, token: &str, tenant: &str, history: Arc<History>) -> Result<Self, Trouble> {
         let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
         Ok(Self {
             http,
             control: control.to_owned(),
             token: token.to_owned(),
-            client_id: client_id.to_owned(),
+            tenant: tenant.to_owned(),
             history,
             newest: Arc::default(),
         })
@@ -49,23 +50,20 @@ impl Client {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn send(&self, ask: Ask, method: Method, path: &str, key: Option<&str>, body: Option<&Value>) -> Result<Told, Trouble> {
-        let mut request = self.http.request(method, format!("{}{path}", self.control)).bearer_auth(&self.token);
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+    /// A request to `path`.
+    fn to(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.control)).bearer_auth(&self.token)
+    }
+
+    async fn send(&self, ask: Ask, request: RequestBuilder) -> Result<Told, Trouble> {
         let told = match request.send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 let body: Option<Value> = answer.json().await.ok();
                 let ended = match (status, &body) {
-                    (_, None) => Ended::Unknown,
-                    (200..300, _) => Ended::Ok,
-                    // Come again: nothing was done.
-                    (408 | 500..600, _) => Ended::Unknown,
+                    (200..300, Some(_)) => Ended::Ok,
+                    // It was not done, or it was and could not be told.
+                    (_, None) | (408 | 500..600, _) => Ended::Unknown,
                     _ => Ended::Fail,
                 };
                 Told { ended, status: Some(status), answer: body.unwrap_or(Value::Null) }
@@ -77,8 +75,8 @@ impl Client {
         Ok(told)
     }
 
-    fn ask(who: &'static str, via: &'static str, op: &'static str, ask: Value) -> Ask {
-        Ask { who, via, op, ask, sent_at: clock::now() }
+    fn ask(who: &'static str, via: &'static str, op: &'static str, what: Value) -> Ask {
+        Ask { who, via, op, what, sent_at: clock::now() }
     }
 
     /// Submits a command once.
@@ -91,10 +89,11 @@ impl Client {
     ) -> Result<Told, Trouble> {
         let (kind, payload) = payload;
         let via = if by_graphql { "graphql" } else { "rest" };
-        let ask = json!({"client_id": self.client_id, "idempotency_key": key, "type": kind, "payload": payload, "about": about});
+        let ask =
+            json!({"client_id": self.tenant, "idempotency_key": key, "type": kind, "payload": payload, "about": about});
         let ask = Self::ask("orchestrator", via, "submit", ask);
         let told = if by_graphql {
-            let input = json!({"type": kind, "payload": payload, "clientId": self.client_id, "idempotencyKey": key});
+            let input = json!({"type": kind, "payload": payload, "clientId": self.tenant, "idempotencyKey": key});
             let found = |data: &Value| {
                 let told = &data["submitCommand"];
                 let answer = json!({"command_id": told["commandId"], "replayed": told["replayed"]});
@@ -102,8 +101,13 @@ impl Client {
             };
             self.graphql(ask, SUBMIT, json!({"input": input}), found).await?
         } else {
-            let body = json!({"type": kind, "payload": payload, "client_id": self.client_id});
-            self.send(ask, Method::POST, "/v1/commands", key, Some(&body)).await?
+            let body = json!({"type": kind, "payload": payload, "client_id": self.tenant});
+            let request = self.to(Method::POST, "/v1/commands").json(&body);
+            let request = match key {
+                Some(key) => request.header("idempotency-key", key),
+                None => request,
+            };
+            self.send(ask, request).await?
         };
         if let Some(command) = told.answer["command_id"].as_str().filter(|_| told.ended == Ended::Ok) {
             *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(command.to_owned());
@@ -145,7 +149,7 @@ impl Client {
             let found = |data: &Value| data["command"].is_object().then(|| data["command"].clone());
             return self.graphql(ask, READ, json!({"id": command}), found).await;
         }
-        self.send(ask, Method::GET, &format!("/v1/commands/{command}"), None, None).await
+        self.send(ask, self.to(Method::GET, &format!("/v1/commands/{command}"))).await
     }
 
     /// Sends the signal `go`; with an id of its own, so that it may be sent again.
@@ -153,12 +157,12 @@ impl Client {
         let ask = json!({"command_id": command, "name": "go", "signal_id": id});
         let ask = Self::ask("orchestrator", "rest", "signal", ask);
         let body = json!({"signal_id": id, "payload": {}});
-        self.send(ask, Method::POST, &format!("/v1/commands/{command}/signals/go"), None, Some(&body)).await
+        self.send(ask, self.to(Method::POST, &format!("/v1/commands/{command}/signals/go")).json(&body)).await
     }
 
     pub(crate) async fn cancel(&self, command: &str) -> Result<Told, Trouble> {
         let ask = Self::ask("orchestrator", "rest", "cancel", json!({"command_id": command}));
-        self.send(ask, Method::POST, &format!("/v1/commands/{command}/cancel"), None, Some(&json!({}))).await
+        self.send(ask, self.to(Method::POST, &format!("/v1/commands/{command}/cancel")).json(&json!({}))).await
     }
 
     /// The open gates of a command.
@@ -173,15 +177,15 @@ impl Client {
         let ask = json!({"command_id": command, "gate_id": gate, "approve": approve, "repeat": false});
         let ask = Self::ask("reviewer", "rest", "decide", ask);
         let body = json!({"decision": if approve { "approve" } else { "reject" }});
-        self.send(ask, Method::POST, &format!("/v1/gates/{gate}/decisions"), None, Some(&body)).await
+        self.send(ask, self.to(Method::POST, &format!("/v1/gates/{gate}/decisions")).json(&body)).await
     }
 
     /// Turns the client's kill switch.
     pub(crate) async fn switch(&self, engaged: bool) -> Result<Told, Trouble> {
-        let ask = json!({"scope": format!("client:{}", self.client_id)});
+        let ask = json!({"scope": format!("client:{}", self.tenant)});
         let ask = Self::ask("operator", "rest", if engaged { "trip" } else { "lift" }, ask);
         let body = json!({"engaged": engaged, "reason": "the plan says so"});
-        self.send(ask, Method::PUT, &format!("/v1/kill-switches/clients/{}", self.client_id), None, Some(&body)).await
+        self.send(ask, self.to(Method::PUT, &format!("/v1/kill-switches/clients/{}", self.tenant)).json(&body)).await
     }
 
     /// A signal to nobody in particular whose sender hangs up before it is answered.

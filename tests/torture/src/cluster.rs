@@ -51,17 +51,15 @@ impl Cluster {
     }
 
     /// Where the server keeps its data.
-    fn data(&self) -> Result<PathBuf, Trouble> {
-        let location = self.folder.join("postgres.location");
-        match std::fs::read_to_string(&location) {
-            Ok(kept) => Ok(PathBuf::from(kept.trim())),
-            Err(_) => Ok(self.folder.join("postgres")),
-        }
+    fn data(&self) -> PathBuf {
+        // Only a server that root started is elsewhere.
+        let elsewhere = std::fs::read_to_string(self.folder.join("postgres.location"));
+        elsewhere.map_or_else(|_| self.folder.join("postgres"), |kept| PathBuf::from(kept.trim()))
     }
 
     /// SIGKILL for the postmaster and every process of it: what was not on disk is gone.
     pub(crate) async fn kill(&mut self) -> Result<(), Trouble> {
-        let file = find(&self.data()?, "postmaster.pid")
+        let file = find(&self.data(), "postmaster.pid")
             .ok_or_else(|| Trouble::Answer("the rig's Postgres has no postmaster.pid".into()))?;
         let pid: i32 = std::fs::read_to_string(file)?
             .lines()
@@ -98,10 +96,8 @@ impl Drop for Cluster {
             drop(child.stdin.take());
             drop(child.wait());
         }
-        if let Ok(kept) = kept {
-            drop(std::fs::remove_dir_all(&kept));
-            drop(std::fs::remove_file(format!("{}.lock", kept.display())));
-        }
+        drop(std::fs::remove_dir_all(&kept));
+        drop(std::fs::remove_file(format!("{}.lock", kept.display())));
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }

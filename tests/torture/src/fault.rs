@@ -24,10 +24,6 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::RandomKill, Self::CrashPoint, Self::CutCommit, Self::Stop, Self::PostgresKill, Self::Network];
-
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -90,8 +86,7 @@ pub(crate) fn blows(fault: Fault, chance: &mut StdRng, point: Option<&str>) -> V
 }
 
 fn kill(chance: &mut StdRng) -> Blow {
-    let target =
-        if chance.random_bool(0.35) { Target::Api } else { Target::Worker(chance.random_range(0..WORKERS)) };
+    let target = if chance.random_bool(0.35) { Target::Api } else { Target::Worker(chance.random_range(0..WORKERS)) };
     Blow::Kill { target, at_ms: chance.random_range(5..1_500), again_ms: chance.random_range(0..300) }
 }
 

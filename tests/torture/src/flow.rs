@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::{LONGEST_DELAY_MS, Promise, Work};
+use crate::fault::Fault;
+use crate::plan::{LONGEST_DELAY_MS, Plan, Promise, Work};
 
 /// How long a call may take.
 const CALL_TIMEOUT_S: f64 = 0.8;
+/// How long it may take on a slow platform, and how long that holds its answers back.
+const SLOW_CALL_TIMEOUT_S: f64 = 2.6;
+const SLOW_ANSWERS_MS: [u64; 2] = [500, 2_000];
 /// After this an effect can be found, by the platform's promise: its longest delay, and more.
 const VISIBLE_WITHIN_S: f64 = 0.6;
 /// The account that posts.
@@ -28,26 +32,31 @@ pub(crate) fn prefix(client: &str, promise: Promise) -> String {
 }
 
 /// How the site behaves towards posts of one promise. It keeps the promise, and breaks all else.
-pub(crate) fn conduct(seed: u64, promise: Promise, sharp: bool) -> Value {
+pub(crate) fn conduct(plan: &Plan, promise: Promise) -> Value {
     let (keys, hide) = match promise {
         Promise::Keys => ("honour", 0.1),
         Promise::Conclusive => ("ignore", 0.0),
         Promise::Inconclusive => ("ignore", 0.3),
     };
-    let drop_answer = if sharp { 0.7 } else { 0.12 };
+    // Where a point behind a lost answer is aimed at, most answers are lost.
+    let drop_answer = if plan.fault == Fault::CrashPoint { 0.7 } else { 0.12 };
+    let hold_answer_ms = if plan.slow { SLOW_ANSWERS_MS } else { [0, LONGEST_DELAY_MS] };
     json!({
-        "seed": seed, "keys": keys,
+        "seed": plan.seed, "keys": keys,
         "chances": {"drop_answer": drop_answer, "fail_before": 0.06, "fail_after": 0.08, "hide": hide},
-        "delay_ms": [0, LONGEST_DELAY_MS / 2], "hold_answer_ms": [0, LONGEST_DELAY_MS], "hide_ms": [600_000, 900_000],
+        "delay_ms": [0, LONGEST_DELAY_MS / 2], "hold_answer_ms": hold_answer_ms, "hide_ms": [600_000, 900_000],
         "status": [500, 502, 503],
     })
 }
 
 /// The command of a piece of work, the `number`-th of the trial.
-pub(crate) fn order(client: &str, number: usize, work: &Work) -> Order {
+pub(crate) fn order(client: &str, number: usize, work: &Work, slow: bool) -> Order {
     match work {
         Work::Steps { steps, signal } => Order {
-            command: ("bench.steps", json!({"steps": steps, "wait_signal": signal, "pad": format!("{client}-{number}")})),
+            command: (
+                "bench.steps",
+                json!({"steps": steps, "wait_signal": signal, "pad": format!("{client}-{number}")}),
+            ),
             about: json!({"kind": "steps", "steps": steps, "signal": signal}),
         },
         Work::Publish { promise, gated, after, .. } => {
@@ -58,14 +67,15 @@ pub(crate) fn order(client: &str, number: usize, work: &Work) -> Order {
                 "kind": "publish", "reference": reference, "honours_keys": honours_keys, "absence": absence,
                 "gated": gated, "after": after,
             });
-            let flow = publishing((honours_keys, absence), *gated, *after);
+            let call_timeout_s = if slow { SLOW_CALL_TIMEOUT_S } else { CALL_TIMEOUT_S };
+            let flow = publishing((honours_keys, absence), call_timeout_s, *gated, *after);
             let inputs = json!({"caption": format!("post {number} of {client}"), "reference": reference});
             Order { command: ("flow.run", json!({"flow": flow, "inputs": inputs})), about }
         }
     }
 }
 
-fn publishing((honours_keys, absence): (bool, &str), gated: bool, after: bool) -> Value {
+fn publishing((honours_keys, absence): (bool, &str), call_timeout_s: f64, gated: bool, after: bool) -> Value {
     let mut steps = Vec::new();
     if gated {
         steps.push(json!({
@@ -86,7 +96,7 @@ fn publishing((honours_keys, absence): (bool, &str), gated: bool, after: bool) -
             "action_type": "publish", "account": ACCOUNT,
             "payload": {"caption": "${inputs.caption}", "reference": "${inputs.reference}"},
             "honours_keys": honours_keys, "absence": absence,
-            "call_timeout_s": CALL_TIMEOUT_S, "visible_within_s": VISIBLE_WITHIN_S,
+            "call_timeout_s": call_timeout_s, "visible_within_s": VISIBLE_WITHIN_S,
             "look": {"http": {
                 "request": {
                     "method": "GET", "url": "${env.demo_site}/api/posts",

@@ -41,7 +41,8 @@ struct Line<'a> {
     answered_at: Option<DateTime<Utc>>,
     result: Ended,
     status: Option<u16>,
-    ask: &'a Value,
+    #[serde(rename = "ask")]
+    asked: &'a Value,
     answer: &'a Value,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Ask {
     pub(crate) who: &'static str,
     pub(crate) via: &'static str,
     pub(crate) op: &'static str,
-    pub(crate) ask: Value,
+    pub(crate) what: Value,
     pub(crate) sent_at: DateTime<Utc>,
 }
 
@@ -76,7 +77,7 @@ impl History {
             answered_at,
             result: told.ended,
             status: told.status,
-            ask: &ask.ask,
+            asked: &ask.what,
             answer: &told.answer,
         };
         let text = serde_json::to_string(&line)?;

@@ -88,8 +88,8 @@ struct Trials {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many
-    #[arg(long, default_value_t = 1_000)]
-    trials: u64,
+    #[arg(long = "trials", default_value_t = 1_000)]
+    count: u64,
     /// How long at most, in seconds
     #[arg(long, default_value_t = 86_400)]
     budget: u64,
@@ -149,21 +149,37 @@ async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> 
         Verb::All { budget, seed } => {
             for (fault, share) in SHARES {
                 let budget = Duration::from_secs(budget * share / 100);
-                carry_out(Order { fault, mutant: None, seed: *seed, trials: u64::MAX, budget, stages: cli.stages, until_caught: false })
-                    .await?;
+                carry_out(Order {
+                    fault,
+                    mutant: None,
+                    seed: *seed,
+                    trials: u64::MAX,
+                    budget,
+                    stages: cli.stages,
+                    until_caught: false,
+                })
+                .await?;
             }
             let left = 100 - SHARES.iter().map(|(_, share)| share).sum::<u64>();
             let each = budget * left / 100 / u64::try_from(ground.mutants.len().max(1)).unwrap_or(1);
             for name in &ground.mutants {
-                let trials = Trials { seed: *seed, trials: MUTANT_TRIALS, budget: each, with: None };
+                let trials = Trials { seed: *seed, count: MUTANT_TRIALS, budget: each, with: None };
                 carry_out(mutant(name, &trials, cli.stages)).await?;
             }
         }
         Verb::Fault { fault, trials } => {
-            let Trials { seed, trials, budget, .. } = *trials;
+            let Trials { seed, count, budget, .. } = *trials;
             let budget = Duration::from_secs(budget);
-            carry_out(Order { fault: *fault, mutant: None, seed, trials, budget, stages: cli.stages, until_caught: false })
-                .await?;
+            carry_out(Order {
+                fault: *fault,
+                mutant: None,
+                seed,
+                trials: count,
+                budget,
+                stages: cli.stages,
+                until_caught: false,
+            })
+            .await?;
         }
         Verb::Mutant { name, trials } => {
             for known in ground.mutants.iter().filter(|known| name.as_ref().is_none_or(|name| name == *known)) {
@@ -185,7 +201,7 @@ fn mutant(name: &str, trials: &Trials, stages: usize) -> Order {
         fault,
         mutant: Some(name.to_owned()),
         seed: trials.seed,
-        trials: trials.trials,
+        trials: trials.count,
         budget: Duration::from_secs(trials.budget),
         stages,
         until_caught: true,

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) mutant: Option<String>,
     pub(crate) runs: Vec<RunPlan>,
     pub(crate) blows: Vec<Blow>,
+    /// Calls take long: whoever is stopped holds something, and so does who took it over.
+    pub(crate) slow: bool,
     /// When the client's kill switch is tripped, and for how long.
     pub(crate) switch: Option<SwitchPlan>,
     /// Requests that their client gives up half-way, milliseconds after the beginning.
@@ -95,10 +97,9 @@ impl Plan {
         let mut chance = StdRng::seed_from_u64(seed);
         let count = chance.random_range(RUNS);
         let mut runs: Vec<_> = (0..count).map(|_| run(&mut chance)).collect();
-        let switch = chance.random_bool(0.12).then(|| SwitchPlan {
-            at_ms: chance.random_range(50..900),
-            for_ms: chance.random_range(100..900),
-        });
+        let switch = chance
+            .random_bool(0.12)
+            .then(|| SwitchPlan { at_ms: chance.random_range(50..900), for_ms: chance.random_range(100..900) });
         let abandoned_at_ms = (0..chance.random_range(0..5)).map(|_| chance.random_range(0..1_500)).collect();
         let readers = [Surface::Stream, Surface::Graphql, Surface::Rest].map(|surface| ReaderPlan {
             surface,
@@ -115,6 +116,7 @@ impl Plan {
             mutant: mutant.map(str::to_owned),
             runs,
             blows,
+            slow: fault == Fault::Stop,
             switch: switch.filter(|_| point.is_none()),
             abandoned_at_ms,
             readers: readers.to_vec(),
@@ -177,11 +179,13 @@ fn suit(runs: &mut Vec<RunPlan>, point: &str) {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
     fn a_seed_is_a_plan() {
-        for fault in Fault::ALL {
+        for fault in Fault::value_variants().iter().copied() {
             let plan = |seed| Plan::of(fault, seed, None, None);
             assert_eq!(plan(7), plan(7));
             assert_ne!(plan(7).runs, plan(8).runs);

@@ -171,18 +171,17 @@ impl Reader {
         let Some(mut socket) = self.connect(url, Some("graphql-transport-ws")).await else { return Ok(Went::Cut) };
         let filter = self.client_id.as_ref().map_or_else(|| json!({}), |client| json!({"clientId": client}));
         let variables = json!({"after": self.after, "filter": filter});
-        let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION, "variables": variables}});
-        for message in [json!({"type": "connection_init"}), subscribe] {
-            if socket.send(Message::text(message.to_string())).await.is_err() {
-                return Ok(Went::Cut);
-            }
-            while message["type"] == "connection_init" {
-                match next(&mut socket).await {
-                    Some(answer) if answer["type"] == "connection_ack" => break,
-                    Some(_) => {}
-                    None => return Ok(Went::Cut),
-                }
-            }
+        let subscribe =
+            json!({"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION, "variables": variables}});
+        if socket.send(Message::text(r#"{"type":"connection_init"}"#)).await.is_err() {
+            return Ok(Went::Cut);
+        }
+        // The server acknowledges before it says anything else.
+        if next(&mut socket).await.is_none_or(|answer| answer["type"] != "connection_ack") {
+            return Ok(Went::Cut);
+        }
+        if socket.send(Message::text(subscribe.to_string())).await.is_err() {
+            return Ok(Went::Cut);
         }
         let mut got = 0;
         while !self.is_enough(got, most) {

@@ -57,9 +57,8 @@ pub(crate) async fn run(
     std::fs::write(folder.join("plan.json"), serde_json::to_string_pretty(plan)?)?;
     let client_id = plan.client();
     let promises = [Promise::Keys, Promise::Conclusive, Promise::Inconclusive];
-    let sharp = plan.fault == crate::fault::Fault::CrashPoint;
     for promise in promises {
-        stage.set_site_plan(&prefix(&client_id, promise), &conduct(plan.seed, promise, sharp)).await?;
+        stage.set_site_plan(&prefix(&client_id, promise), &conduct(plan, promise)).await?;
     }
     blow::set_up(stage, &plan.blows).await?;
     let from = dump::positions(&stage.looks).await?;
@@ -68,10 +67,10 @@ pub(crate) async fn run(
     let after = head(&client).await?;
     let began_at = clock::now();
     let over = Arc::new(AtomicBool::new(false));
-    let office = Office { client: client.clone(), began: clock::monotonic(), over: Arc::clone(&over) };
+    let office = Office { client: client.clone(), began: clock::monotonic(), over: Arc::clone(&over), slow: plan.slow };
     let (tell, reached) = watch::channel(None);
     let mut readers = JoinSet::new();
-    for reader in plan.readers.iter() {
+    for reader in &plan.readers {
         let reader = Reader::new(stage, reader, (&client_id, &after), (folder, Arc::clone(&over)))?;
         readers.spawn(reader.read(reached.clone()));
     }
@@ -167,7 +166,7 @@ fn start_clients(office: &Office, plan: &Plan) -> JoinSet<Result<(), Trouble>> {
             office.until(at_ms).await;
             let command = office.client.any_command();
             if let Some(command) = command {
-                let id = id(&office.client.client_id, number, 9);
+                let id = id(&office.client.tenant, number, 9);
                 office.client.abandon(&command, id, Duration::from_micros(200 + at_ms * 7 % 9_000)).await;
             }
             Ok(())
@@ -187,11 +186,7 @@ async fn earlier(
 }
 
 /// Waits until every run has ended, or waits for what only a person or nobody can give it.
-async fn settle(
-    stage: &Stage,
-    client: &str,
-    clients: &mut JoinSet<Result<(), Trouble>>,
-) -> Result<bool, Trouble> {
+async fn settle(stage: &Stage, client: &str, clients: &mut JoinSet<Result<(), Trouble>>) -> Result<bool, Trouble> {
     let began = clock::monotonic();
     while began.elapsed() < SETTLES_WITHIN {
         while let Some(done) = clients.try_join_next() {
@@ -228,9 +223,10 @@ async fn tamper(stage: &Stage, history: &History, client: &str) -> Result<(), Tr
     ];
     for (breaks, statement) in statements {
         if breaks == "I4" {
-            let any: bool = sqlx::query_scalar("select exists (select 1 from fermata.action where state = 'postcheck_complete')")
-                .fetch_one(&stage.looks)
-                .await?;
+            let any: bool =
+                sqlx::query_scalar("select exists (select 1 from fermata.action where state = 'postcheck_complete')")
+                    .fetch_one(&stage.looks)
+                    .await?;
             if !any {
                 continue;
             }
@@ -239,7 +235,7 @@ async fn tamper(stage: &Stage, history: &History, client: &str) -> Result<(), Tr
             who: "intruder",
             via: "sql",
             op: "tamper",
-            ask: json!({"statement": statement, "breaks": breaks, "client_id": client}),
+            what: json!({"statement": statement, "breaks": breaks, "client_id": client}),
             sent_at: clock::now(),
         };
         let mut attempt = stage.looks.begin().await?;
@@ -256,7 +252,7 @@ async fn sweep(stage: &Stage, client: &Client, ledger: &[Value]) -> Result<(), T
         "select g.id, g.run_id, r.input #>> '{inputs,reference}' from fermata.gate g join fermata.run r on r.id = g.run_id
          where g.client_id = $1 and g.state = 'open'",
     )
-    .bind(&client.client_id)
+    .bind(&client.tenant)
     .fetch_all(&stage.looks)
     .await?;
     for (gate, command, reference) in waiting {
@@ -265,4 +261,3 @@ async fn sweep(stage: &Stage, client: &Client, ledger: &[Value]) -> Result<(), T
     }
     Ok(())
 }
-

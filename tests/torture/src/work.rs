@@ -24,6 +24,8 @@ pub(crate) struct Office {
     pub(crate) began: Instant,
     /// The trial is over: whoever still waits stops.
     pub(crate) over: Arc<AtomicBool>,
+    /// Calls take long.
+    pub(crate) slow: bool,
 }
 
 impl Office {
@@ -51,8 +53,8 @@ pub(crate) fn id(client: &str, number: usize, what: u8) -> Uuid {
 /// Carries one run along until it ends or the trial does; answers its command if there is one.
 pub(crate) async fn carry(office: Office, number: usize, plan: RunPlan) -> Result<Option<String>, Trouble> {
     office.until(plan.at_ms).await;
-    let order = order(&office.client.client_id, number, &plan.work);
-    let key = plan.keyed.then(|| format!("{}-{number}", office.client.client_id));
+    let order = order(&office.client.tenant, number, &plan.work, office.slow);
+    let key = plan.keyed.then(|| format!("{}-{number}", office.client.tenant));
     let first = submit(&office, &order, key.as_deref(), plan.by_graphql);
     let found = if plan.twice {
         let second = submit(&office, &order, key.as_deref(), !plan.by_graphql);
@@ -67,7 +69,12 @@ pub(crate) async fn carry(office: Office, number: usize, plan: RunPlan) -> Resul
 }
 
 /// Submits; with a key for as long as nobody knows.
-async fn submit(office: &Office, order: &Order, key: Option<&str>, by_graphql: bool) -> Result<Option<String>, Trouble> {
+async fn submit(
+    office: &Office,
+    order: &Order,
+    key: Option<&str>,
+    by_graphql: bool,
+) -> Result<Option<String>, Trouble> {
     loop {
         let told = office.client.submit(&order.command, &order.about, key, by_graphql).await?;
         match told.ended {
@@ -92,7 +99,7 @@ async fn watch(office: &Office, number: usize, plan: &RunPlan, command: &str) ->
     while !office.is_over() {
         looks += 1;
         if !signalled {
-            let told = client.signal(command, id(&client.client_id, number, 1)).await?;
+            let told = client.signal(command, id(&client.tenant, number, 1)).await?;
             signalled = told.ended != Ended::Unknown;
         }
         let cancel_now = plan.cancel_at_ms.is_some_and(|at| office.began.elapsed() >= Duration::from_millis(at));
