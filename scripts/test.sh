@@ -11,6 +11,7 @@ target="$(cd "$target" && pwd)"
 # Tests about processes start these, and must not find an older copy elsewhere.
 export FERMATA_BIN="$target/release/fermata"
 export FERMATA_RIGGED_BIN="$target/release/fermata-rigged"
+export FERMATA_FAULT_PROXY_BIN="$target/release/fermata-fault-proxy"
 export FERMATA_DEMO_SITE_BIN="$target/release/fermata-demo-site"
 # How long the rig throws faults at the programs once the suite has passed.
 readonly TORTURE_SECS="${TORTURE_SECS:-180}"

@@ -119,6 +119,8 @@ impl Engine {
             call_skew: options.call_skew,
             traces: options.traces,
             running: Mutex::default(),
+            coming: Mutex::default(),
+            doubt: Mutex::default(),
         };
         let inner = Inner {
             host: Arc::new(host),

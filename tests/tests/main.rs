@@ -8,6 +8,7 @@ mod crash;
 mod effects;
 mod house;
 mod kill_switch;
+mod lost_answers;
 mod metrics;
 mod order;
 mod pooler;

@@ -6,9 +6,10 @@
 
 mod keep;
 mod reconcile;
+mod strays;
 mod wakes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
+pub(crate) use strays::Doubt;
 pub(crate) use wakes::{FOLLOWED, Wakes};
 
 use crate::artifact::Artifacts;
@@ -45,6 +47,10 @@ pub(crate) struct Host {
     pub(crate) traces: Traces,
     /// The deliveries in memory.
     pub(crate) running: Mutex<HashMap<RunId, Arc<Session>>>,
+    /// Claimed runs on their way to their delivery.
+    pub(crate) coming: Mutex<HashSet<RunId>>,
+    /// Whether the database may believe that this node holds more than it knows of.
+    pub(crate) doubt: Mutex<Doubt>,
 }
 
 /// How a node works.
@@ -70,10 +76,16 @@ impl Host {
         self.store.kill_switch(client, account).await
     }
 
+    /// A run was claimed, and its delivery will begin.
+    pub(crate) fn comes(&self, run: RunId) {
+        self.coming().insert(run);
+    }
+
     /// A delivery begins.
     pub(crate) fn enter(&self, session: &Arc<Session>) {
         let mut running = self.running();
         running.insert(session.claim.run, Arc::clone(session));
+        self.coming().remove(&session.claim.run);
         telemetry::running(running.len());
     }
 
@@ -92,6 +104,10 @@ impl Host {
 
     fn session(&self, run: RunId) -> Option<Arc<Session>> {
         self.running().get(&run).cloned()
+    }
+
+    fn coming(&self) -> MutexGuard<'_, HashSet<RunId>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Session>>> {

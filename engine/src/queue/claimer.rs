@@ -54,10 +54,16 @@ pub(crate) async fn claim_forever(
             max_deliveries: MAX_DELIVERIES,
         };
         let asked = host.clock.monotonic();
-        let claims = match host.store.claim(&want).await {
+        let claimed = async {
+            host.give_back_strays(current.node()).await?;
+            host.store.claim(&want).await
+        };
+        let claims = match claimed.await {
             Ok(claims) => claims,
             Err(error) => {
                 warn!(error = %error, "runs cannot be claimed, will try again");
+                // They may have been, and the answer was lost: such runs would stay with this node.
+                host.doubt();
                 host.clock.wait(AFTER_ERROR).await;
                 continue;
             }
@@ -70,6 +76,7 @@ pub(crate) async fn claim_forever(
         let full = claims.len() >= wanted;
         for claim in claims {
             after = claim.client.to_string();
+            host.comes(claim.run);
             let Some(slot) = permits.split(1) else { break };
             let delivery = Delivery { claim, lease: current.clone(), slot };
             if deliveries.send(delivery).await.is_err() {

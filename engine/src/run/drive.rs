@@ -332,8 +332,11 @@ async fn give_back(session: &Session, why: &str) -> &'static str {
     warn!(error = why, "run {} is given back: {why}", session.claim.run);
     match session.host.store.release(session.claim.run, session.claim.epoch).await {
         Ok(_) => session.host.wakes.ready(),
-        // The reaper takes it once this node's lease has ended.
-        Err(error) => error!(error = %error, "run {} cannot be given back", session.claim.run),
+        Err(error) => {
+            error!(error = %error, "run {} cannot be given back yet, it will be", session.claim.run);
+            session.host.doubt();
+            session.host.wakes.ready();
+        }
     }
     "given_back"
 }

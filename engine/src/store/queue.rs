@@ -63,6 +63,16 @@ impl Store {
         rows.iter().map(|row| Ok(claim(row)?)).collect()
     }
 
+    /// The runs that a node holds by the database's word, with their epochs.
+    pub(crate) async fn held(&self, node: NodeId) -> Result<Vec<(RunId, i32)>, StoreError> {
+        let rows: Vec<(uuid::Uuid, i32)> =
+            sqlx::query_as("select id, epoch from fermata.live where state = 1 and node = $1")
+                .bind(node.0)
+                .fetch_all(&self.direct)
+                .await?;
+        Ok(rows.into_iter().map(|(run, epoch)| (RunId(run), epoch)).collect())
+    }
+
     /// Readies up to `most` runs whose time has come; answers how many, and when to come again.
     pub(crate) async fn wake(&self, most: i32) -> Result<(i32, Option<DateTime<Utc>>), StoreError> {
         let row = sqlx::query("select * from fermata.wake(now(), $1)").bind(most).fetch_one(&self.direct).await?;

@@ -1,0 +1,90 @@
+//! Strays: runs that this node holds by the database's word and that nobody here carries.
+//!
+//! A claim whose answer was lost makes some, and a run that could not be given back is one. The node
+//! lives and renews its lease, so nobody else would ever take them: it has to look for them itself.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::Host;
+use crate::id::{NodeId, RunId};
+use crate::store::StoreError;
+
+/// How long a statement whose answer was lost may still be carried out, by a server that nobody hears.
+const DOUBT: Duration = Duration::from_secs(30);
+/// How often strays are looked for while there is doubt.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether there may be strays.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt {
+    ends: Option<Instant>,
+    next: Option<Instant>,
+}
+
+impl Doubt {
+    fn begin(&mut self, now: Instant) {
+        self.ends = Some(now + DOUBT);
+        self.next = Some(now);
+    }
+
+    /// Whether strays are to be looked for now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next.is_some_and(|next| now >= next);
+        if due {
+            self.next = self.ends.filter(|ends| now < *ends).map(|_| now + DOUBT_EVERY);
+        }
+        due
+    }
+}
+
+impl Host {
+    /// The answer to a claim was lost, or a run could not be given back.
+    pub(crate) fn doubt(&self) {
+        let now = self.clock.monotonic();
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner).begin(now);
+    }
+
+    /// Gives strays back, while there is doubt.
+    pub(crate) async fn give_back_strays(&self, node: NodeId) -> Result<(), StoreError> {
+        let now = self.clock.monotonic();
+        if !self.doubt.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) {
+            return Ok(());
+        }
+        for (run, epoch) in self.store.held(node).await? {
+            // One that has ended since it was listed is not given back: its epoch or state is another.
+            if !self.knows(run) && self.store.release(run, epoch).await? {
+                warn!(run.id = %run, "run {run} is held by this node and carried by nobody, it is given back");
+                self.wakes.ready();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the run is in some delivery of this process.
+    fn knows(&self, run: RunId) -> bool {
+        // In the order in which a run goes from one to the other, so that it is not missed between them.
+        self.coming().contains(&run) || self.running().contains_key(&run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn doubt_is_looked_into_at_once_and_again_until_it_ends() {
+        let now = Clock::system().monotonic();
+        let mut doubt = Doubt::default();
+        assert!(!doubt.is_due(now));
+        doubt.begin(now);
+        assert!(doubt.is_due(now));
+        assert!(!doubt.is_due(now + DOUBT_EVERY / 2));
+        assert!(doubt.is_due(now + DOUBT_EVERY));
+        assert!(doubt.is_due(now + DOUBT));
+        assert!(!doubt.is_due(now + DOUBT + DOUBT_EVERY));
+    }
+}
