@@ -44,6 +44,10 @@ impl Workflow for Programs {
     const VERSION: &'static str = "1";
 
     async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
+        if input.program == "last" {
+            context.step("first").run(|_| async { Ok(()) }).await?;
+            return Ok(json!(context.id().await?));
+        }
         if input.program == "pure" {
             let id = context.id().await?;
             let recorded: Option<Value> = context
@@ -78,6 +82,18 @@ async fn what_rides_with_the_next_record_is_durable_before_a_body_begins() {
     let run = db.submit(&engine, Programs::NAME, json!({"program": "pure"})).await;
     let seen = db.ended(&engine, run).await.result.unwrap();
     assert_eq!(seen[0], seen[1], "the body saw the id that it was about to use");
+}
+
+/// Found by the rig (crash-point, seed 19): it had the number of the record before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rides_with_the_last_record_has_that_records_number() {
+    let db = TestDb::new().await;
+    let engine = db.worker(Programs::new(&db).registry(), Duration::from_secs(10)).await;
+    let run = db.submit(&engine, Programs::NAME, json!({"program": "last"})).await;
+    db.ended(&engine, run).await;
+    let first = db.count("select seq::int8 from fermata.step where key = 'first'").await;
+    let last = db.count("select seq::int8 from fermata.step where key = '@id'").await;
+    assert_eq!((first, last), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

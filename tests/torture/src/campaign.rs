@@ -93,11 +93,13 @@ pub(crate) struct Ground {
     /// The crash points of the rigged build.
     pub(crate) points: Vec<String>,
     pub(crate) mutants: Vec<String>,
+    /// Whether the folders of trials that held are kept too.
+    pub(crate) keep_all: bool,
     numbers: AtomicU64,
 }
 
 impl Ground {
-    pub(crate) fn new(programs: Programs, scratch: PathBuf, out: PathBuf) -> Result<Self, Trouble> {
+    pub(crate) fn new(programs: Programs, (scratch, out): (PathBuf, PathBuf), keep_all: bool) -> Result<Self, Trouble> {
         std::fs::create_dir_all(&scratch)?;
         std::fs::create_dir_all(&out)?;
         let said = Command::new(&programs.rigged).arg("rig").output()?;
@@ -107,7 +109,7 @@ impl Ground {
         };
         let cluster = Cluster::start(&programs.cluster, &scratch.join("cluster"))?;
         let (points, mutants) = (names("points"), names("mutants"));
-        Ok(Self { programs, scratch, out, cluster, points, mutants, numbers: AtomicU64::new(0) })
+        Ok(Self { programs, scratch, out, cluster, points, mutants, keep_all, numbers: AtomicU64::new(0) })
     }
 
     /// The point that the trial of a seed aims at.
@@ -206,8 +208,10 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
         };
         tell(&report, point, order.mutant.as_deref());
         race.tally.lock().unwrap_or_else(PoisonError::into_inner).take(&report, point);
-        if report.violations.is_empty() {
+        if report.violations.is_empty() && !ground.keep_all {
             std::fs::remove_dir_all(&folder)?;
+        } else if report.violations.is_empty() {
+            keep(ground, race, &folder, seed)?;
         } else {
             keep(ground, race, &folder, seed)?;
             if order.until_caught {
@@ -218,15 +222,15 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Keeps the folder of a trial that failed.
+/// Keeps the folder of a trial.
 fn keep(ground: &Ground, race: &Race, folder: &std::path::Path, seed: u64) -> Result<(), Trouble> {
     if !folder.exists() {
         return Ok(());
     }
     let of = race.order.mutant.as_deref().unwrap_or(race.order.fault.name());
-    let kept = ground.out.join("failing").join(format!("{of}-{seed}"));
+    let kept = ground.out.join("kept").join(format!("{of}-{seed}"));
     drop(std::fs::remove_dir_all(&kept));
-    std::fs::create_dir_all(ground.out.join("failing"))?;
+    std::fs::create_dir_all(ground.out.join("kept"))?;
     let moved = Command::new("cp").arg("-r").arg(folder).arg(&kept).status()?;
     if !moved.success() {
         return Err(Trouble::Answer(format!("{} could not be kept", folder.display())));

@@ -50,6 +50,9 @@ struct Cli {
     /// Where the report and the folders of failing trials go
     #[arg(long, global = true, value_name = "DIR", default_value = "target/torture")]
     out: PathBuf,
+    /// Keeps the folders of trials that held too
+    #[arg(long, global = true)]
+    keep_all: bool,
     /// How many stages run side by side
     #[arg(long, global = true, default_value_t = 4)]
     stages: usize,
@@ -127,7 +130,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<bool, Trouble> {
     let out = std::path::absolute(&cli.out)?;
     let scratch = std::env::temp_dir().join(format!("fermata-torture-{}", std::process::id()));
-    let ground = Arc::new(Ground::new(programs(cli.programs.as_deref())?, scratch.clone(), out)?);
+    let ground = Arc::new(Ground::new(programs(cli.programs.as_deref())?, (scratch.clone(), out), cli.keep_all)?);
     let tallies = orders(&ground, &cli).await?;
     let held = report::write(&ground.out, &tallies)?;
     drop(ground);

@@ -76,8 +76,12 @@ impl Reader {
         })
     }
 
-    /// Reads until the trial is over, and then up to `reached`, which is asked for only then.
-    pub(crate) async fn read(mut self, reached: tokio::sync::watch::Receiver<Option<i64>>) -> Result<(), Trouble> {
+    /// Reads until the trial is over, and then up to `reached`, which is asked for only then. Answers by
+    /// what it read, if it did not get there.
+    pub(crate) async fn read(
+        mut self,
+        reached: tokio::sync::watch::Receiver<Option<i64>>,
+    ) -> Result<Option<&'static str>, Trouble> {
         while !self.over.load(Ordering::SeqCst) {
             let most = self.plan.cut_after;
             self.connection(Some(most)).await?;
@@ -85,16 +89,18 @@ impl Reader {
         }
         let mut reached = reached;
         let known = reached.wait_for(Option::is_some).await.map(|position| *position);
-        let Ok(Some(position)) = known else { return Ok(()) };
+        let Ok(Some(position)) = known else { return Ok(None) };
         let began = clock::monotonic();
         while began.elapsed() < LAST_READ {
             if matches!(self.connection(None).await?, Went::CaughtUp) {
                 self.line(&json!({"kind": "reached", "position": position}))?;
-                break;
+                self.file.flush()?;
+                return Ok(None);
             }
             clock::pause(PAUSE).await;
         }
-        Ok(self.file.flush()?)
+        self.file.flush()?;
+        Ok(Some(via(self.plan.surface)))
     }
 
     fn line(&mut self, line: &Value) -> Result<(), Trouble> {

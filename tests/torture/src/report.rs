@@ -70,7 +70,7 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     std::fs::write(out.join("report.svg"), picture(tallies))?;
     println!(
         "torture: {} in {}",
-        if well { "all is well" } else { "NOT well; see report.md and failing/" },
+        if well { "all is well" } else { "NOT well; see report.md and kept/" },
         out.display()
     );
     Ok(well)

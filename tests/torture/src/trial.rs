@@ -91,8 +91,9 @@ pub(crate) async fn run(
         tamper(stage, &history, &client_id).await?;
     }
     tell.send_replace(Some(dump::positions(&stage.looks).await?.event));
+    let mut stuck = Vec::new();
     while let Some(done) = readers.join_next().await {
-        done.map_err(|error| Trouble::Answer(error.to_string()))??;
+        stuck.extend(done.map_err(|error| Trouble::Answer(error.to_string()))??);
     }
     history.close()?;
     let ledger = stage.ledger(&format!("{client_id}-")).await?;
@@ -108,7 +109,12 @@ pub(crate) async fn run(
     for promise in promises {
         stage.forget_site_plan(&prefix(&client_id, promise)).await?;
     }
-    let report = check(plan, folder, fell, office.began.elapsed())?;
+    let mut report = check(plan, folder, fell, office.began.elapsed())?;
+    // What was not read cannot be judged by who was to read it.
+    report.violations.extend(stuck.into_iter().map(|via| {
+        let says = format!("a reader by way of {via} did not come to the end of the stream once all was calm");
+        json!({"invariant": "I11", "subject": via, "says": says})
+    }));
     sweep(stage, &client, &ledger).await?;
     Ok(report)
 }

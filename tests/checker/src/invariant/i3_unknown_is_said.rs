@@ -189,7 +189,7 @@ fn dependents(dossier: &Dossier<'_>, run: &str, judge: &mut Judge<'_>) {
         let before = steps.iter().find(done);
         let says = match before {
             None => format!("run {run} started step {} and `publish` is not done", after.key),
-            Some(publish) if publish.seq > after.seq || after.started_at + tolerance < publish.ended_at => format!(
+            Some(publish) if publish.seq >= after.seq || after.started_at + tolerance < publish.ended_at => format!(
                 "run {run} started step {} at {} (record {}), before `publish` was confirmed at {} (record {})",
                 after.key, after.started_at, after.seq, publish.ended_at, publish.seq
             ),
