@@ -145,9 +145,7 @@ pub(crate) async fn carry_out(ground: &Arc<Ground>, order: Order) -> Result<Tall
         order,
     });
     let mut lanes = JoinSet::new();
-    // A Postgres that is killed is nobody else's.
-    let stages = if race.order.fault == Fault::PostgresKill { 1 } else { race.order.stages };
-    for _ in 0..stages {
+    for _ in 0..race.order.stages {
         lanes.spawn(lane(Arc::clone(ground), Arc::clone(&race)));
     }
     while let Some(done) = lanes.join_next().await {
@@ -181,6 +179,7 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
     let number = ground.numbers.fetch_add(1, Ordering::SeqCst);
     let name = format!("stage-{number}");
     let mut own = None;
+    // A Postgres that is killed is nobody else's.
     let url = if order.fault == Fault::PostgresKill {
         let cluster = Cluster::start(&ground.programs.cluster, &ground.scratch.join(format!("cluster-{number}")))?;
         own.insert(cluster).url.clone()

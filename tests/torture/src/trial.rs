@@ -17,6 +17,7 @@ use crate::client::{AGAIN, Client};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::dump::{self, Positions};
+use crate::fault::Fault;
 use crate::flow::{conduct, prefix};
 use crate::history::{Ask, Ended, History, Told};
 use crate::plan::{Plan, Promise};
@@ -67,7 +68,14 @@ pub(crate) async fn run(
     let after = head(&client).await?;
     let began_at = clock::now();
     let over = Arc::new(AtomicBool::new(false));
-    let office = Office { client: client.clone(), began: clock::monotonic(), over: Arc::clone(&over), slow: plan.slow };
+    let postgres_dies = plan.fault == Fault::PostgresKill;
+    let office = Office {
+        client: client.clone(),
+        began: clock::monotonic(),
+        over: Arc::clone(&over),
+        slow: plan.slow,
+        postgres_dies,
+    };
     let (tell, reached) = watch::channel(None);
     let mut readers = JoinSet::new();
     for reader in &plan.readers {
@@ -77,9 +85,8 @@ pub(crate) async fn run(
     let mut clients = start_clients(&office, plan);
     let earlier = earlier(stage.looks.clone(), folder.to_owned(), from, office.clone());
     let (fell, earlier) = tokio::join!(blow::deal(stage, cluster, &plan.blows, &office), earlier);
-    // A Postgres that was killed meanwhile was not there to be asked.
-    drop(earlier);
     let fell = fell?;
+    earlier?;
     stage.up().await?;
     let calm_at = clock::now();
     let settled = settle(stage, &client_id, &mut clients).await?;
@@ -188,6 +195,9 @@ async fn earlier(
     office: Office,
 ) -> Result<(), Trouble> {
     office.until(EARLIER_MS).await;
+    if office.postgres_dies {
+        return Ok(());
+    }
     dump::audit_so_far(&looks, &folder, from).await
 }
 

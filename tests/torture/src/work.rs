@@ -24,6 +24,8 @@ pub(crate) struct Office {
     pub(crate) began: Instant,
     /// The trial is over: whoever still waits stops.
     pub(crate) over: Arc<AtomicBool>,
+    /// Then nobody else can look into the database meanwhile.
+    pub(crate) postgres_dies: bool,
     /// Calls take long.
     pub(crate) slow: bool,
 }
