@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{Host, NodeOptions};
 use crate::id::NodeId;
-use crate::rigged::crash_point;
+use crate::rigged::{crash_point, mutant};
 use crate::run::Lease;
 use crate::store::StoreError;
 use crate::store::node::NodeRow;
@@ -70,8 +70,10 @@ pub(crate) async fn keep(
         tell.send_replace(None);
         telemetry::lease_lost();
         warn!(node = %lease.node(), "node {} has lost its lease, its runs move on", lease.node());
-        for session in host.sessions() {
-            session.lose();
+        if !mutant!("no-fencing") {
+            for session in host.sessions() {
+                session.lose();
+            }
         }
         // Whoever it was taken from may not even know yet; leaving early moves its runs now.
         if let Err(error) = host.store.expire(lease.node()).await {

@@ -1,9 +1,111 @@
--- A checkpoint that rides with the last record of its run has that record's number, and not the one before.
+-- Two faults that the rig found: runs that nobody would ever take over, and a checkpoint with another
+-- record's number.
 
 set local search_path = fermata, pg_temp;
 
+-- As in 0010, but that only a node that is still in the table claims. A claim of a process that was killed may
+-- be carried out after its node was taken for dead and forgotten; what it claimed would belong to nobody
+-- (random-kill, seed 1).
+create or replace function claim(at timestamptz, holder uuid, slots int4, hosted text[], after text, max_deliveries int4)
+returns table (id uuid, client_id text, epoch int4, seq int4, generation int4, inbox int4, deliveries int2,
+               cancel boolean, deadline timestamptz, parent_id uuid, workflow text, kind text, input jsonb,
+               account_id text, platform text, trace_id text, created_at timestamptz, was text)
+language plpgsql as $$
+declare
+    max_clients constant int4 := 64;
+    ready   text[] := '{}';
+    found_client text;
+    wrapped boolean := false;
+    share   int4;
+    taken   uuid[] := '{}';
+    words   text[] := '{}';
+    parked  uuid[];
+    asked   uuid[];
+    owners  text[];
+    gates   uuid[];
+    got     record;
+begin
+    found_client := after;
+    loop
+        select l.client_id into found_client from fermata.live l
+            where l.state = 0 and l.client_id > found_client order by l.client_id limit 1;
+        if found_client is null then
+            exit when wrapped or after = '';
+            wrapped := true;
+            found_client := '';
+            continue;
+        end if;
+        exit when found_client = any (ready) or (wrapped and found_client > after) or cardinality(ready) >= max_clients;
+        ready := ready || found_client;
+    end loop;
+    if cardinality(ready) = 0 then
+        return;
+    end if;
+    -- Held to the commit, so that the node is not taken for dead, and forgotten, meanwhile.
+    perform 1 from fermata.node h where h.id = holder for key share;
+    if not found then
+        return;
+    end if;
+    for n in 1..cardinality(ready) loop
+        exit when cardinality(taken) >= slots;
+        share := greatest(1, ceil((slots - cardinality(taken))::numeric / (cardinality(ready) - n + 1))::int4);
+        with picked as (
+            select l.id as picked_id, l.wait_reason as reason from fermata.live l
+            where l.state = 0 and l.client_id = ready[n] and l.workflow = any (hosted)
+            order by l.priority desc, l.ready_at, l.id limit share for no key update skip locked),
+        moved as (
+            update fermata.live l set state = 1, epoch = l.epoch + 1, node = holder, deliveries = l.deliveries + 1,
+                wait_reason = null, due = null
+            from picked where l.id = picked.picked_id returning l.id, l.cancel, picked.reason)
+        select array_agg(moved.id) as ids, array_agg(case
+            when moved.cancel then 'CANCELLING' when reason is null then 'QUEUED' when reason in ('approval', 'takeover') then 'HUMAN_REQUIRED'
+            when reason = 'external_poll' then 'POLLING' else 'WAITING' end) as words into got from moved;
+        taken := taken || coalesce(got.ids, '{}');
+        words := words || coalesce(got.words, '{}');
+    end loop;
+    if cardinality(taken) = 0 then
+        return;
+    end if;
+    with over as (
+        update fermata.live l set state = 3, node = null, wait_reason = 'takeover'
+        where l.id = any (taken) and l.deliveries > max_deliveries returning l.id, l.client_id, l.generation),
+    opened as (
+        insert into fermata.gate (id, run_id, client_id, key, generation, kind, reason, shown, opened_at)
+        select gen_random_uuid(), over.id, over.client_id, '@parked', over.generation, 'takeover', 'poison',
+            jsonb_build_object('deliveries', max_deliveries), at from over on conflict do nothing
+        returning gate.id, gate.run_id)
+    select array_agg(over.id), array_agg(over.id) filter (where opened.id is not null),
+           array_agg(over.client_id) filter (where opened.id is not null),
+           array_agg(opened.id) filter (where opened.id is not null)
+        into parked, asked, owners, gates from over left join opened on opened.run_id = over.id;
+    return query
+        select l.id, l.client_id, l.epoch, l.seq, l.generation, l.inbox, l.deliveries, l.cancel, l.deadline, l.parent_id,
+               l.workflow, r.kind, coalesce(v.input, r.input), r.account_id, r.platform, r.trace_id, r.created_at, t.word
+        from unnest(taken, words) t(run_id, word)
+        join fermata.live l on l.id = t.run_id
+        join fermata.run r on r.id = t.run_id
+        left join fermata.renewal v on v.run_id = l.id and v.generation = l.generation
+        where parked is null or not t.run_id = any (parked);
+    perform fermata.append(at,
+        (select array_agg(l.client_id order by t.n) from unnest(taken) with ordinality t(run_id, n) join fermata.live l on l.id = t.run_id),
+        taken,
+        (select array_agg('status.changed'::text) from unnest(taken)),
+        (select array_agg(1::int2) from unnest(taken)),
+        (select array_agg(jsonb_build_object('from', t.word, 'to',
+            case when parked is not null and t.run_id = any (parked) then 'HUMAN_REQUIRED'
+                 when t.word = 'CANCELLING' then 'CANCELLING' else 'RUNNING' end) order by t.n)
+         from unnest(taken, words) with ordinality t(run_id, word, n)), null);
+    if asked is not null then
+        perform fermata.append(at, owners, asked,
+            array_fill('human.required'::text, array[cardinality(asked)]), array_fill(2::int2, array[cardinality(asked)]),
+            (select array_agg(jsonb_build_object('gate_id', g.id, 'kind', 'takeover', 'reason', 'poison',
+                                                 'expires_at', null, 'url', '/v1/gates/' || g.id) order by g.n)
+             from unnest(gates) with ordinality g(id, n)), null);
+    end if;
+end $$;
+
 -- As in 0010, but that what ends with a run is numbered by the record that ends it: the row that is deleted
--- still has the number of the record before (found by the rig: crash-point, seed 19).
+-- still has the number of the record before (crash-point, seed 19).
 create or replace function write(
     at timestamptz,
     ids uuid[], clients text[], kinds int2[], epochs int4[], seqs int4[], nexts int4[], inboxes int4[],
