@@ -207,18 +207,21 @@ fn base62(bytes: &[u8], digits: usize) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
 
     use super::*;
 
-    fn token() -> (TokenId, String, SecretHash) {
+    pub(super) fn token() -> (TokenId, String, SecretHash) {
         let id = TokenId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
         let (text, hash) = compose(id, [0xAB; SECRET_BYTES]);
         (id, text, hash)
     }
 
-    fn row(id: TokenId, hash: SecretHash) -> TokenRow {
+    pub(super) fn row(id: TokenId, hash: SecretHash) -> TokenRow {
         TokenRow {
             id,
             client_id: "acme".into(),

@@ -179,8 +179,7 @@ impl Store {
     pub(crate) async fn set(&self, clock: &Clock) -> Result<(), StoreError> {
         for asked in 1..=CLOCK_READS {
             let before = clock.monotonic();
-            let now: DateTime<Utc> =
-                sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?;
+            let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?;
             let took = clock.monotonic() - before;
             if took <= CLOCK_EXACT || asked == CLOCK_READS {
                 clock.follow(now, took);

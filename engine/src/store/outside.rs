@@ -1,8 +1,8 @@
 //! What arrives from outside a lease: signals, decisions, cancel, resume.
 
 use serde_json::Value;
-use sqlx::{Executor, Row};
 use sqlx::types::Json;
+use sqlx::{Executor, Row};
 
 use super::{Store, StoreError};
 use crate::id::{GateId, RunId, SignalId};

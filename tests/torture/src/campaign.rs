@@ -244,6 +244,10 @@ fn tell(report: &Report, point: Option<&str>, mutant: Option<&str>) {
         report.fault, report.seed, report.runs, report.facts, report.seconds
     );
     for violation in &report.violations {
-        println!("    {}: {}", violation["invariant"].as_str().unwrap_or("?"), violation["says"].as_str().unwrap_or("?"));
+        println!(
+            "    {}: {}",
+            violation["invariant"].as_str().unwrap_or("?"),
+            violation["says"].as_str().unwrap_or("?")
+        );
     }
 }

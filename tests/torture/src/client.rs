@@ -28,7 +28,8 @@ pub(crate) struct Client {
     newest: Arc<Mutex<Option<String>>>,
 }
 
-const SUBMIT: &str = "mutation($input: SubmitCommandInput!) { submitCommand(input: $input) { commandId replayed status } }";
+const SUBMIT: &str =
+    "mutation($input: SubmitCommandInput!) { submitCommand(input: $input) { commandId replayed status } }";
 const READ: &str = "query($id: ID!) { command(id: $id) { id status } }";
 
 impl Client {
@@ -49,7 +50,14 @@ impl Client {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn send(&self, ask: Ask, method: Method, path: &str, key: Option<&str>, body: Option<&Value>) -> Result<Told, Trouble> {
+    async fn send(
+        &self,
+        ask: Ask,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Told, Trouble> {
         let mut request = self.http.request(method, format!("{}{path}", self.control)).bearer_auth(&self.token);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);

@@ -62,8 +62,9 @@ pub(crate) async fn audit_so_far(looks: &PgPool, folder: &Path, from: Positions)
 }
 
 async fn window(on: &mut PgConnection, table: &str, after: i64, upto: i64) -> Result<Vec<Value>, Trouble> {
-    let statement =
-        format!("select row_to_json(t) from fermata.{table} t where position > $1 and position <= $2 order by position");
+    let statement = format!(
+        "select row_to_json(t) from fermata.{table} t where position > $1 and position <= $2 order by position"
+    );
     Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).bind(after).bind(upto).fetch_all(on).await?)
 }
 

@@ -90,8 +90,7 @@ pub(crate) fn blows(fault: Fault, chance: &mut StdRng, point: Option<&str>) -> V
 }
 
 fn kill(chance: &mut StdRng) -> Blow {
-    let target =
-        if chance.random_bool(0.35) { Target::Api } else { Target::Worker(chance.random_range(0..WORKERS)) };
+    let target = if chance.random_bool(0.35) { Target::Api } else { Target::Worker(chance.random_range(0..WORKERS)) };
     Blow::Kill { target, at_ms: chance.random_range(5..1_500), again_ms: chance.random_range(0..300) }
 }
 

@@ -47,7 +47,10 @@ pub(crate) fn conduct(seed: u64, promise: Promise, sharp: bool) -> Value {
 pub(crate) fn order(client: &str, number: usize, work: &Work) -> Order {
     match work {
         Work::Steps { steps, signal } => Order {
-            command: ("bench.steps", json!({"steps": steps, "wait_signal": signal, "pad": format!("{client}-{number}")})),
+            command: (
+                "bench.steps",
+                json!({"steps": steps, "wait_signal": signal, "pad": format!("{client}-{number}")}),
+            ),
             about: json!({"kind": "steps", "steps": steps, "signal": signal}),
         },
         Work::Publish { promise, gated, after, .. } => {

@@ -149,8 +149,16 @@ async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> 
         Verb::All { budget, seed } => {
             for (fault, share) in SHARES {
                 let budget = Duration::from_secs(budget * share / 100);
-                carry_out(Order { fault, mutant: None, seed: *seed, trials: u64::MAX, budget, stages: cli.stages, until_caught: false })
-                    .await?;
+                carry_out(Order {
+                    fault,
+                    mutant: None,
+                    seed: *seed,
+                    trials: u64::MAX,
+                    budget,
+                    stages: cli.stages,
+                    until_caught: false,
+                })
+                .await?;
             }
             let left = 100 - SHARES.iter().map(|(_, share)| share).sum::<u64>();
             let each = budget * left / 100 / u64::try_from(ground.mutants.len().max(1)).unwrap_or(1);
@@ -162,8 +170,16 @@ async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> 
         Verb::Fault { fault, trials } => {
             let Trials { seed, trials, budget, .. } = *trials;
             let budget = Duration::from_secs(budget);
-            carry_out(Order { fault: *fault, mutant: None, seed, trials, budget, stages: cli.stages, until_caught: false })
-                .await?;
+            carry_out(Order {
+                fault: *fault,
+                mutant: None,
+                seed,
+                trials,
+                budget,
+                stages: cli.stages,
+                until_caught: false,
+            })
+            .await?;
         }
         Verb::Mutant { name, trials } => {
             for known in ground.mutants.iter().filter(|known| name.as_ref().is_none_or(|name| name == *known)) {

@@ -95,10 +95,9 @@ impl Plan {
         let mut chance = StdRng::seed_from_u64(seed);
         let count = chance.random_range(RUNS);
         let mut runs: Vec<_> = (0..count).map(|_| run(&mut chance)).collect();
-        let switch = chance.random_bool(0.12).then(|| SwitchPlan {
-            at_ms: chance.random_range(50..900),
-            for_ms: chance.random_range(100..900),
-        });
+        let switch = chance
+            .random_bool(0.12)
+            .then(|| SwitchPlan { at_ms: chance.random_range(50..900), for_ms: chance.random_range(100..900) });
         let abandoned_at_ms = (0..chance.random_range(0..5)).map(|_| chance.random_range(0..1_500)).collect();
         let readers = [Surface::Stream, Surface::Graphql, Surface::Rest].map(|surface| ReaderPlan {
             surface,

@@ -41,12 +41,17 @@ impl Proxy {
         let mut answer = String::new();
         line.read_line(&mut answer).await?;
         let answer: Value = serde_json::from_str(&answer)?;
-        if answer["ok"] == true { Ok(answer) } else { Err(Trouble::Answer(format!("the proxy refuses {request}: {answer}"))) }
+        if answer["ok"] == true {
+            Ok(answer)
+        } else {
+            Err(Trouble::Answer(format!("the proxy refuses {request}: {answer}")))
+        }
     }
 
     /// A link; answers the address that stands before `upstream`.
     pub(crate) async fn open(&self, name: &str, upstream: &str, protocol: &str) -> Result<String, Trouble> {
-        let request = json!({"op": "open", "name": name, "listen": "127.0.0.1:0", "upstream": upstream, "protocol": protocol});
+        let request =
+            json!({"op": "open", "name": name, "listen": "127.0.0.1:0", "upstream": upstream, "protocol": protocol});
         let answer = self.tell(&request).await?;
         answer["address"].as_str().map(str::to_owned).ok_or_else(|| Trouble::Answer(format!("no address in {answer}")))
     }

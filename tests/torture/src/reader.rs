@@ -171,7 +171,8 @@ impl Reader {
         let Some(mut socket) = self.connect(url, Some("graphql-transport-ws")).await else { return Ok(Went::Cut) };
         let filter = self.client_id.as_ref().map_or_else(|| json!({}), |client| json!({"clientId": client}));
         let variables = json!({"after": self.after, "filter": filter});
-        let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION, "variables": variables}});
+        let subscribe =
+            json!({"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION, "variables": variables}});
         for message in [json!({"type": "connection_init"}), subscribe] {
             if socket.send(Message::text(message.to_string())).await.is_err() {
                 return Ok(Went::Cut);

@@ -28,7 +28,11 @@ pub(crate) fn line(tally: &Tally) -> String {
         let by: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant} {count}x")).collect();
         format!("{} at seeds {:?}", by.join(", "), tally.failing_seeds)
     };
-    let trouble = if tally.trouble.is_empty() { String::new() } else { format!(", {} times trouble with the rig", tally.trouble.len()) };
+    let trouble = if tally.trouble.is_empty() {
+        String::new()
+    } else {
+        format!(", {} times trouble with the rig", tally.trouble.len())
+    };
     format!(
         "{what}: {} trials (seeds {} to {}), {} runs, {} facts, {:.0} s: {found}{trouble}",
         tally.trials, tally.first_seed, tally.last_seed, tally.runs, tally.facts, tally.seconds
@@ -38,10 +42,15 @@ pub(crate) fn line(tally: &Tally) -> String {
 /// Writes `report.json`, `report.md` and `report.svg`; answers whether all is well.
 pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     let well = tallies.iter().all(is_well);
-    let not_run = ["netem (no such queueing discipline here)", "device-mapper (power failure of a disk)", "browser lane (crash tests of its own)"];
+    let not_run = [
+        "netem (no such queueing discipline here)",
+        "device-mapper (power failure of a disk)",
+        "browser lane (crash tests of its own)",
+    ];
     let whole = json!({"well": well, "tallies": tallies, "not_run": not_run});
     std::fs::write(out.join("report.json"), serde_json::to_string_pretty(&whole)?)?;
-    let mut table = String::from("| what | trials | seeds | runs | facts | s | violations |\n|---|---|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| what | trials | seeds | runs | facts | s | violations |\n|---|---|---|---|---|---|---|\n");
     for tally in tallies {
         let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant `{name}`"));
         let found: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant}: {count}")).collect();
@@ -59,7 +68,11 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     let _ = writeln!(table, "\nNot run on this machine: {}.", not_run.join("; "));
     std::fs::write(out.join("report.md"), &table)?;
     std::fs::write(out.join("report.svg"), picture(tallies))?;
-    println!("torture: {} in {}", if well { "all is well" } else { "NOT well; see report.md and failing/" }, out.display());
+    println!(
+        "torture: {} in {}",
+        if well { "all is well" } else { "NOT well; see report.md and failing/" },
+        out.display()
+    );
     Ok(well)
 }
 

@@ -92,10 +92,8 @@ impl Stage {
             folder: folder.clone(),
         };
         let (control, telemetry) = (free_address()?, free_address()?);
-        let listens = vec![
-            ("LISTEN_CONTROL".to_owned(), control.clone()),
-            ("LISTEN_TELEMETRY".to_owned(), telemetry.clone()),
-        ];
+        let listens =
+            vec![("LISTEN_CONTROL".to_owned(), control.clone()), ("LISTEN_TELEMETRY".to_owned(), telemetry.clone())];
         let link = proxy.open("db-api", &postgres, "postgres").await?;
         let mut api = Program::new(recipe("api", "api", at(&database, &link), listens));
         let mut workers = Vec::new();

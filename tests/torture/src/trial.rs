@@ -187,11 +187,7 @@ async fn earlier(
 }
 
 /// Waits until every run has ended, or waits for what only a person or nobody can give it.
-async fn settle(
-    stage: &Stage,
-    client: &str,
-    clients: &mut JoinSet<Result<(), Trouble>>,
-) -> Result<bool, Trouble> {
+async fn settle(stage: &Stage, client: &str, clients: &mut JoinSet<Result<(), Trouble>>) -> Result<bool, Trouble> {
     let began = clock::monotonic();
     while began.elapsed() < SETTLES_WITHIN {
         while let Some(done) = clients.try_join_next() {
@@ -228,9 +224,10 @@ async fn tamper(stage: &Stage, history: &History, client: &str) -> Result<(), Tr
     ];
     for (breaks, statement) in statements {
         if breaks == "I4" {
-            let any: bool = sqlx::query_scalar("select exists (select 1 from fermata.action where state = 'postcheck_complete')")
-                .fetch_one(&stage.looks)
-                .await?;
+            let any: bool =
+                sqlx::query_scalar("select exists (select 1 from fermata.action where state = 'postcheck_complete')")
+                    .fetch_one(&stage.looks)
+                    .await?;
             if !any {
                 continue;
             }
@@ -265,4 +262,3 @@ async fn sweep(stage: &Stage, client: &Client, ledger: &[Value]) -> Result<(), T
     }
     Ok(())
 }
-

@@ -67,7 +67,12 @@ pub(crate) async fn carry(office: Office, number: usize, plan: RunPlan) -> Resul
 }
 
 /// Submits; with a key for as long as nobody knows.
-async fn submit(office: &Office, order: &Order, key: Option<&str>, by_graphql: bool) -> Result<Option<String>, Trouble> {
+async fn submit(
+    office: &Office,
+    order: &Order,
+    key: Option<&str>,
+    by_graphql: bool,
+) -> Result<Option<String>, Trouble> {
     loop {
         let told = office.client.submit(&order.command, &order.about, key, by_graphql).await?;
         match told.ended {
