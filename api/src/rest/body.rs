@@ -93,7 +93,7 @@ fn check_headers(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
 }
 
 /// A body of the type, or what does not fit.
-fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
     match serde_json::from_slice::<T>(bytes) {
         Ok(body) => {
             refuse_nul(bytes)?;
