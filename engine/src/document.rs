@@ -4,8 +4,8 @@
 //! (NUL characters, numbers out of range, sizes, depth) is refused here, with a pointer to it.
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 /// The deepest nesting of a stored document.
@@ -62,12 +62,18 @@ pub enum DocumentError {
 
 /// Checks a document that is about to be stored.
 pub fn check(document: &Value) -> Result<(), DocumentError> {
-    check_value(document, &mut String::new(), 0)?;
+    check_value(document, &mut String::new(), MAX_DEPTH)?;
     let bytes = size(document);
     if bytes > MAX_DOCUMENT_BYTES {
         return Err(DocumentError::TooLarge { bytes });
     }
     Ok(())
+}
+
+/// Checks that no text of a document has a NUL, however deep it stands: for what is not yet known to be bounded by more
+/// than its reader.
+pub fn check_nul(document: &Value) -> Result<(), DocumentError> {
+    check_value(document, &mut String::new(), usize::MAX)
 }
 
 /// Checks a name or key that is about to be stored.
@@ -76,21 +82,20 @@ pub fn check_key(what: &'static str, key: &str) -> Result<(), DocumentError> {
     if fits { Ok(()) } else { Err(DocumentError::Key { what }) }
 }
 
-fn check_value(value: &Value, pointer: &mut String, depth: usize) -> Result<(), DocumentError> {
-    if depth > MAX_DEPTH {
-        return Err(DocumentError::TooDeep);
-    }
+/// `deepest` is how many levels there may be below.
+fn check_value(value: &Value, pointer: &mut String, deepest: usize) -> Result<(), DocumentError> {
+    let below = |pointer: &mut String, part: &str, item: &Value| match deepest.checked_sub(1) {
+        Some(deepest) => at(pointer, part, |pointer| check_value(item, pointer, deepest)),
+        None => Err(DocumentError::TooDeep),
+    };
     match value {
         Value::String(text) if text.contains('\0') => Err(DocumentError::Nul { pointer: pointer.clone() }),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(n, item)| at(pointer, &n.to_string(), |p| check_value(item, p, depth + 1))),
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(n, item)| below(pointer, &n.to_string(), item)),
         Value::Object(fields) => fields.iter().try_for_each(|(name, item)| {
             if name.contains('\0') {
                 return Err(DocumentError::Nul { pointer: pointer.clone() });
             }
-            at(pointer, name, |p| check_value(item, p, depth + 1))
+            below(pointer, name, item)
         }),
         _ => Ok(()),
     }
@@ -128,7 +133,8 @@ pub fn size(document: &Value) -> usize {
 /// SHA-256 of the canonical form, as hex: the fingerprint of Q-10.
 ///
 /// Keys are sorted and numbers printed in their shortest form, which is RFC 8785 for everything but
-/// exotic numbers; those stay distinct, so no two different documents share a fingerprint.
+/// exotic numbers; those stay distinct, so no two different documents share a fingerprint. What Postgres
+/// gives back has the fingerprint of what was stored.
 pub fn fingerprint(document: &Value) -> String {
     let mut hash = Sha256::new();
     feed(document, &mut hash);
@@ -159,7 +165,23 @@ fn feed(document: &Value, hash: &mut Sha256) {
             }
             hash.update("]");
         }
+        Value::Number(number) => hash.update(as_stored(number)),
         scalar => hash.update(scalar.to_string()),
+    }
+}
+
+/// The number as it is read again from `jsonb`, where a zero has no sign and a number no exponent: `1e16` comes back
+/// as an integer, as far as those reach. A hash made before a crash must be the one that is made after it.
+fn as_stored(number: &Number) -> String {
+    let text = number.to_string();
+    match number.as_f64() {
+        Some(zero) if zero == 0.0 => text.trim_start_matches('-').to_owned(),
+        Some(float) if number.is_f64() && float.abs() >= 1e16 => {
+            let digits = float.to_string();
+            let is_integer = digits.parse::<u64>().is_ok() || digits.parse::<i64>().is_ok();
+            if is_integer { digits } else { text }
+        }
+        _ => text,
     }
 }
 
@@ -190,6 +212,33 @@ mod tests {
         assert_eq!(fingerprint(&one), fingerprint(&two));
         assert_ne!(fingerprint(&one), fingerprint(&json!({"a": 1})));
         assert_eq!(fingerprint(&json!(["x", {"a": null}])), hex::encode(Sha256::digest(r#"["x",{"a":null}]"#)));
+    }
+
+    #[test]
+    fn a_number_that_postgres_writes_in_another_way_keeps_its_fingerprint() {
+        let read = |text: &str| fingerprint(&serde_json::from_str(text).unwrap());
+        for (written, given_back) in [
+            ("1e16", "10000000000000000"),
+            ("-1.2345678901234568e17", "-123456789012345680"),
+            ("1e20", "100000000000000000000"),
+            ("-0.0", "0.0"),
+            ("1e-7", "0.0000001"),
+        ] {
+            assert_eq!(read(written), read(given_back), "{written}");
+        }
+        assert_ne!(read("1.0"), read("1"));
+        assert_ne!(read("1e16"), read("10000000000000001"));
+    }
+
+    #[test]
+    fn a_nul_is_found_behind_what_is_too_deep() {
+        let mut deep = json!("x\0");
+        for _ in 0..=MAX_DEPTH {
+            deep = json!([deep]);
+        }
+        assert_eq!(check(&deep), Err(DocumentError::TooDeep));
+        assert!(matches!(check_nul(&json!([deep])), Err(DocumentError::Nul { .. })));
+        assert_eq!(check_nul(&json!([[[]]])), Ok(()));
     }
 
     #[test]

@@ -145,6 +145,9 @@ fn check_form(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use axum::body::Body;
     use serde_json::json;

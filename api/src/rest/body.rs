@@ -93,7 +93,7 @@ fn check_headers(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
 }
 
 /// A body of the type, or what does not fit.
-fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
     match serde_json::from_slice::<T>(bytes) {
         Ok(body) => {
             refuse_nul(bytes)?;
@@ -111,7 +111,7 @@ fn refuse_nul(bytes: &[u8]) -> Result<(), Problem> {
         return Ok(());
     }
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Ok(()) };
-    match document::check(&value) {
+    match document::check_nul(&value) {
         Err(DocumentError::Nul { pointer }) => {
             Err(Problem::invalid(pointer, "text must not have NUL characters").with_code("nul"))
         }
@@ -274,6 +274,8 @@ mod tests {
     fn a_nul_is_refused_wherever_it_stands() {
         assert_eq!(pointers(r#"{"item": "pen", "extra": {"a": ["\u0000"]}}"#), ["/extra/a/0"]);
         assert_eq!(pointers(r#"{"item": "p\u0000n"}"#), ["/item"]);
+        let deep = format!(r#"{{"extra": {}1{}, "item": "\u0000"}}"#, "[".repeat(70), "]".repeat(70));
+        assert_eq!(pointers(&deep), ["/item"]);
         assert!(parse::<Order>(br#"{"item": "\\u0000"}"#).is_ok(), "a backslash and digits are no NUL");
     }
 

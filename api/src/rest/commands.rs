@@ -295,6 +295,9 @@ pub(crate) fn explain(engine: &Engine, kind: &str, payload: &Value, error: Submi
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
     use fermata_engine::access::Scope;

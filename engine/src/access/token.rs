@@ -179,7 +179,13 @@ pub(crate) fn parse(text: &str) -> Option<Presented> {
     if checksum(body) != check {
         return None;
     }
-    let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+    let (id, secret) = text.strip_prefix(PREFIX)?.split_at_checked(ID_DIGITS)?;
+    let secret = secret.strip_prefix('_')?;
+    // Anybody can make a checksum, so the text must also be one that `compose` writes.
+    let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_hex || !secret.bytes().all(|byte| DIGITS.contains(&byte)) {
+        return None;
+    }
     let id = TokenId(Uuid::try_parse(id).ok()?);
     Some(Presented { id, hash: SecretHash(Sha256::digest(secret.as_bytes()).into()) })
 }
@@ -207,18 +213,21 @@ fn base62(bytes: &[u8], digits: usize) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
 
     use super::*;
 
-    fn token() -> (TokenId, String, SecretHash) {
-        let id = TokenId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+    pub(super) fn token() -> (TokenId, String, SecretHash) {
+        let id = TokenId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00ab));
         let (text, hash) = compose(id, [0xAB; SECRET_BYTES]);
         (id, text, hash)
     }
 
-    fn row(id: TokenId, hash: SecretHash) -> TokenRow {
+    pub(super) fn row(id: TokenId, hash: SecretHash) -> TokenRow {
         TokenRow {
             id,
             client_id: "acme".into(),
@@ -252,6 +261,21 @@ mod tests {
         }
         for bad in ["", "fermata_", &text[1..], &format!("{text}0"), &"é".repeat(45)] {
             assert!(parse(bad).is_none());
+        }
+    }
+
+    #[test]
+    fn a_right_checksum_makes_no_token_of_other_text() {
+        let (id, text, _) = token();
+        let secret = &text[PREFIX.len() + ID_DIGITS + 1..][..SECRET_DIGITS];
+        let with_check = |body: String| body.clone() + &checksum(&body);
+        assert!(parse(&with_check(format!("{PREFIX}{}_{secret}", id.0.simple()))).is_some());
+        for body in [
+            format!("{PREFIX}{}_{secret}", id.0.simple().to_string().to_uppercase()),
+            format!("{PREFIX}{}_{}", id.0.hyphenated(), &secret[4..]),
+            format!("{PREFIX}{}_{}-", id.0.simple(), &secret[1..]),
+        ] {
+            assert!(parse(&with_check(body.clone())).is_none(), "{}", &body[..body.len() - secret.len()]);
         }
     }
 

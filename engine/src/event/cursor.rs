@@ -130,6 +130,9 @@ impl JsonSchema for Cursor {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -116,7 +116,7 @@ impl Engine {
         if !by.may_act_for(&submission.client_id) {
             return Err(SubmitError::invalid("/client_id", "this token is for another client"));
         }
-        check_keys(submission)?;
+        submission.check()?;
         let checked = self.registry().check(&submission.kind, &submission.payload);
         match checked {
             None => Err(SubmitError::UnknownType { known: self.registry().names().map(Into::into).collect() }),
@@ -175,36 +175,40 @@ impl Engine {
     }
 }
 
-fn check_keys(submission: &Submission) -> Result<(), SubmitError> {
-    let keys = [
-        ("/client_id", "client_id", Some(&submission.client_id)),
-        ("/platform", "platform", submission.platform.as_ref()),
-        ("/account_id", "account_id", submission.account_id.as_ref()),
-        ("/session_id", "session_id", submission.session_id.as_ref()),
-        ("/correlation_id", "correlation_id", submission.correlation_id.as_ref()),
-        ("/idempotency_key", "idempotency_key", submission.idempotency_key.as_ref()),
-    ];
-    for (pointer, what, key) in keys {
-        if let Some(key) = key {
-            document::check_key(what, key).map_err(|error| SubmitError::invalid(pointer, error))?;
+impl Submission {
+    /// Checks everything that can be said of it without knowing who asks and which workflows there are: what passes
+    /// can be stored.
+    pub fn check(&self) -> Result<(), SubmitError> {
+        let keys = [
+            ("/client_id", "client_id", Some(&self.client_id)),
+            ("/platform", "platform", self.platform.as_ref()),
+            ("/account_id", "account_id", self.account_id.as_ref()),
+            ("/session_id", "session_id", self.session_id.as_ref()),
+            ("/correlation_id", "correlation_id", self.correlation_id.as_ref()),
+            ("/idempotency_key", "idempotency_key", self.idempotency_key.as_ref()),
+        ];
+        for (pointer, what, key) in keys {
+            if let Some(key) = key {
+                document::check_key(what, key).map_err(|error| SubmitError::invalid(pointer, error))?;
+            }
         }
-    }
-    if submission.client_id == "*" {
-        return Err(SubmitError::invalid("/client_id", "name one client; `*` is no client"));
-    }
-    if submission.priority.is_some_and(|priority| priority > 9) {
-        return Err(SubmitError::invalid("/priority", "must be 0 to 9"));
-    }
-    for (pointer, time) in [("/not_before", submission.not_before), ("/deadline", submission.deadline)] {
-        if time.is_some_and(|time| !YEARS.contains(&chrono::Datelike::year(&time))) {
-            return Err(SubmitError::invalid(pointer, "the year must be 1970 to 9998"));
+        if self.client_id == "*" {
+            return Err(SubmitError::invalid("/client_id", "name one client; `*` is no client"));
         }
+        if self.priority.is_some_and(|priority| priority > 9) {
+            return Err(SubmitError::invalid("/priority", "must be 0 to 9"));
+        }
+        for (pointer, time) in [("/not_before", self.not_before), ("/deadline", self.deadline)] {
+            if time.is_some_and(|time| !YEARS.contains(&chrono::Datelike::year(&time))) {
+                return Err(SubmitError::invalid(pointer, "the year must be 1970 to 9998"));
+            }
+        }
+        if !self.payload.is_object() {
+            return Err(SubmitError::invalid("/payload", "must be an object"));
+        }
+        document_at("/payload", &self.payload)?;
+        self.policy.as_ref().map_or(Ok(()), |policy| document_at("/policy", policy))
     }
-    if !submission.payload.is_object() {
-        return Err(SubmitError::invalid("/payload", "must be an object"));
-    }
-    document_at("/payload", &submission.payload)?;
-    submission.policy.as_ref().map_or(Ok(()), |policy| document_at("/policy", policy))
 }
 
 fn document_at(pointer: &str, value: &Value) -> Result<(), SubmitError> {

@@ -166,6 +166,9 @@ fn intent_key(part: &Value) -> &str {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

@@ -157,8 +157,11 @@ impl<'a> Fragments<'a> {
             }
             None => {}
         }
-        // One that is not there is the validator's to report.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Measure::default()) };
+        // One that is not there is the validator's to report; it counts, because what spreads it may be spread very
+        // often.
+        let Some(fragment) = self.document.fragments.get(name) else {
+            return Ok(Measure { fields: 1, root_fields: 1, ..Measure::default() });
+        };
         self.known.insert(name, None);
         let measure = self.selection_set(&fragment.node.selection_set.node)?;
         self.known.insert(name, Some(measure));
@@ -193,6 +196,17 @@ mod tests {
         let bomb = measure(&document).unwrap();
         assert_eq!(bomb.fields, usize::MAX);
         assert_eq!(bomb.check().unwrap_err().code, "graphql_too_many_root_fields");
+    }
+
+    #[test]
+    fn a_fragment_that_is_not_there_counts_wherever_it_is_spread() {
+        let mut document = "{ ...F0 } ".to_owned();
+        for n in 0..40 {
+            document += format!("fragment F{n} on Q {{ ...F{m} ...F{m} }} ", m = n + 1).as_str();
+        }
+        let bomb = measure(&document).unwrap();
+        assert_eq!(bomb.check().unwrap_err().code, "graphql_too_many_root_fields");
+        assert_eq!(measure("{ ...F }").and_then(|measure| measure.check()), Ok(()), "the validator says what is wrong");
     }
 
     #[test]

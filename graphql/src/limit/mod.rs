@@ -4,6 +4,8 @@
 //! follows fragments wherever they are spread, so a small document can mean a huge one), and the
 //! weight before anything runs. [`Measure`] is the pure part.
 
+#[cfg(test)]
+mod fuzz;
 mod measure;
 mod text;
 

@@ -6,7 +6,7 @@ use fermata_engine::workflow::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::limits::MAX_FINDINGS;
+use super::limits::{MAX_FINDINGS, MAX_MESSAGE_CHARS};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub struct Finding {
 impl Finding {
     /// Something for which the document is refused.
     pub fn error(pointer: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), severity: Severity::Error, message: message.into(), remedy: remedy.into() }
+        let (message, remedy) = (bounded(message.into()), bounded(remedy.into()));
+        Self { pointer: pointer.into(), severity: Severity::Error, message, remedy }
     }
 
     /// Something that may surprise.
@@ -53,6 +54,14 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.pointer.is_empty() { "the document" } else { &self.pointer };
         write!(f, "{place}: {}; {}", self.message, self.remedy)
+    }
+}
+
+/// What a document names may be as long as the document: enough of it to be recognised is repeated.
+fn bounded(text: String) -> String {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

@@ -20,6 +20,8 @@ pub const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
 pub const MAX_PLACES: usize = 64;
 /// The most findings that a linter reports.
 pub const MAX_FINDINGS: usize = 50;
+/// The longest message of a finding.
+pub const MAX_MESSAGE_CHARS: usize = 500;
 /// The longest name of a flow or step.
 pub const MAX_NAME_BYTES: usize = 100;
 /// The longest name of a flow's version.

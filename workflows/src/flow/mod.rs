@@ -133,5 +133,7 @@ mod corpus;
 #[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod flow_run_tests;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
 mod tests;

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::finding::{Finding, FlowError, below};
-use super::limits::MAX_DOCUMENT_BYTES;
+use super::limits::{MAX_DOCUMENT_BYTES, MAX_FINDINGS};
+
+mod weight;
+
+/// How many times its allowed size a document may have once its targets are in their places.
+const MAX_GROWTH: usize = 4;
 
 /// Reads YAML, or JSON when it begins with a brace.
 pub(crate) fn read(text: &str) -> Result<Value, FlowError> {
@@ -17,6 +22,8 @@ pub(crate) fn read(text: &str) -> Result<Value, FlowError> {
             message: error.to_string(),
         });
     }
+    // Aliases may make it larger than its text: by thousands of times, so it is weighed before it is made.
+    bounded(weight::of(text, MAX_DOCUMENT_BYTES))?;
     let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(|error| {
         let place = error.location();
         FlowError::Syntax {
@@ -26,7 +33,6 @@ pub(crate) fn read(text: &str) -> Result<Value, FlowError> {
         }
     })?;
     let document = json_of(yaml, "").map_err(|finding| FlowError::Refused(vec![finding]))?;
-    // Aliases may have made it larger than its text.
     bounded(fermata_engine::document::size(&document))?;
     Ok(document)
 }
@@ -82,42 +88,62 @@ pub(crate) fn with_targets(document: &Value) -> Result<Value, FlowError> {
         .and_then(Value::as_object)
         .map(|targets| targets.iter().map(|(name, target)| (name.as_str(), target)).collect())
         .unwrap_or_default();
-    let mut findings = Vec::new();
     let mut filled = document.clone();
+    let mut placing = Placing { targets, placed: 0, findings: Vec::new() };
     if let Some(steps) = filled.get_mut("steps") {
-        place_targets(steps, &targets, "/steps", &mut findings);
+        placing.inside(steps, "/steps");
     }
-    // A few names could stand for a lot.
-    bounded(fermata_engine::document::size(&filled) / 4)?;
-    if findings.is_empty() { Ok(filled) } else { Err(FlowError::Refused(findings)) }
+    bounded(placing.placed / MAX_GROWTH)?;
+    bounded(fermata_engine::document::size(&filled) / MAX_GROWTH)?;
+    if placing.findings.is_empty() { Ok(filled) } else { Err(FlowError::Refused(placing.findings)) }
 }
 
-fn place_targets(value: &mut Value, targets: &BTreeMap<&str, &Value>, pointer: &str, findings: &mut Vec<Finding>) {
-    match value {
-        Value::String(text) => {
-            let Some(name) = target_name(text) else {
-                return;
-            };
-            match targets.get(name) {
-                Some(target) => *value = (*target).clone(),
-                None => findings.push(Finding::error(
-                    pointer,
-                    format!("there is no target `{name}`"),
-                    "define it under `targets`, or correct its name",
-                )),
+struct Placing<'d> {
+    targets: BTreeMap<&'d str, &'d Value>,
+    /// Bytes of the targets that were put in their places. A few names could stand for a lot, so it ends early.
+    placed: usize,
+    findings: Vec<Finding>,
+}
+
+impl Placing<'_> {
+    fn inside(&mut self, value: &mut Value, pointer: &str) {
+        match value {
+            Value::String(text) => {
+                if let Some(name) = target_name(text) {
+                    match self.targets.get(name) {
+                        Some(target) => *value = self.place(target),
+                        None => self.miss(name, pointer),
+                    }
+                }
             }
-        }
-        Value::Array(items) => {
-            for (n, item) in items.iter_mut().enumerate() {
-                place_targets(item, targets, &below(pointer, &n.to_string()), findings);
+            Value::Array(items) => {
+                for (n, item) in items.iter_mut().enumerate() {
+                    self.inside(item, &below(pointer, &n.to_string()));
+                }
             }
-        }
-        Value::Object(fields) => {
-            for (name, item) in fields {
-                place_targets(item, targets, &below(pointer, name), findings);
+            Value::Object(fields) => {
+                for (name, item) in fields {
+                    self.inside(item, &below(pointer, name));
+                }
             }
+            _ => {}
         }
-        _ => {}
+    }
+
+    /// The target, or nothing once the document is refused for its size anyway.
+    fn place(&mut self, target: &Value) -> Value {
+        if self.placed / MAX_GROWTH > MAX_DOCUMENT_BYTES {
+            return Value::Null;
+        }
+        self.placed += fermata_engine::document::size(target);
+        target.clone()
+    }
+
+    fn miss(&mut self, name: &str, pointer: &str) {
+        if self.findings.len() < MAX_FINDINGS {
+            let message = format!("there is no target `{name}`");
+            self.findings.push(Finding::error(pointer, message, "define it under `targets`, or correct its name"));
+        }
     }
 }
 
@@ -153,6 +179,25 @@ mod tests {
         assert!(read(&format!("a: {}", "x".repeat(MAX_DOCUMENT_BYTES))).is_err());
         let bomb = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(4096), vec!["*a"; 100].join(", "));
         assert!(read(&bomb).is_err());
+    }
+
+    #[test]
+    fn what_would_become_huge_is_refused_before_it_is_made() {
+        let long = "x".repeat(MAX_DOCUMENT_BYTES / 2);
+        let aliases = format!("a: &a \"{long}\"\nb: [{}]\n", vec!["*a"; 30_000].join(","));
+        assert!(weight::of(&aliases, MAX_DOCUMENT_BYTES) < 2 * MAX_DOCUMENT_BYTES, "weighing ends early");
+        assert!(read(&aliases).is_err());
+        let steps = vec!["${targets.a}"; 7_000];
+        let named = json!({"targets": {"a": long}, "steps": steps});
+        let refused = with_targets(&named).unwrap_err().to_string();
+        let bytes: usize = refused.split(' ').find_map(|word| word.parse().ok()).unwrap();
+        assert!(bytes < 2 * MAX_DOCUMENT_BYTES, "placing ends early: {refused}");
+    }
+
+    #[test]
+    fn no_more_than_some_missing_targets_are_listed() {
+        let named = json!({"steps": vec!["${targets.a}"; 1_000]});
+        assert_eq!(with_targets(&named).unwrap_err().findings().len(), MAX_FINDINGS);
     }
 
     #[test]
