@@ -175,7 +175,7 @@ fn feed(document: &Value, hash: &mut Sha256) {
 fn as_stored(number: &Number) -> String {
     let text = number.to_string();
     match number.as_f64() {
-        Some(zero) if zero == 0.0 => text.trim_start_matches('-').to_owned(),
+        Some(0.0) => text.trim_start_matches('-').to_owned(),
         Some(float) if number.is_f64() && float.abs() >= 1e16 => {
             let digits = float.to_string();
             let is_integer = digits.parse::<u64>().is_ok() || digits.parse::<i64>().is_ok();

@@ -1,5 +1,7 @@
 //! Laws of the way in and of the stream: idempotency, poison in a batch, order, fairness, fences.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use fermata_engine::access::Principal;
@@ -99,15 +101,38 @@ async fn a_client_with_a_hundred_thousand_runs_does_not_starve_another_one() {
     assert!(left > 50_000, "the one ended while {left} of the crowd were still waiting");
 }
 
+/// How many runs a node gets that is in the table, or is not.
+async fn claimed_by_a_node(db: &TestDb, registered: bool) -> i64 {
+    let node = "0190a000-0000-7000-8000-000000000001";
+    if registered {
+        let enter = "insert into fermata.node (id, role, pid, lock_key, server_start, started_at, lease_until)
+            values ($1::uuid, 'test', 1, 1, pg_postmaster_start_time(), now(), now() + interval '1 hour')";
+        sqlx::query(enter).bind(node).execute(&db.pool).await.unwrap();
+    }
+    sqlx::query_scalar("select count(*) from fermata.claim(now(), $1::uuid, 1, array['test.steps@1'], '', 5)")
+        .bind(node)
+        .fetch_one(&db.pool)
+        .await
+        .unwrap()
+}
+
+/// Found by the rig (random-kill, seed 1): the claim of a killed process was carried out after its node was
+/// taken for dead, and nobody would ever have taken over what it claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_taken_for_dead_claims_nothing() {
+    let db = TestDb::new().await;
+    let front = db.engine(registry()).await;
+    db.submit(&front, "test.steps", json!({})).await;
+    assert_eq!(claimed_by_a_node(&db, false).await, 0);
+    assert_eq!(claimed_by_a_node(&db, true).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_sent_again_after_a_lost_answer_is_replayed_and_changes_nothing() {
     let db = TestDb::new().await;
     let front = db.engine(registry()).await;
     let run = db.submit(&front, "test.steps", json!({})).await;
-    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)")
-        .execute(&db.pool)
-        .await
-        .unwrap();
+    assert_eq!(claimed_by_a_node(&db, true).await, 1);
     for answer in [json!({}), json!({"1": {"outcome": "replayed"}})] {
         let refused: Value = sqlx::query_scalar(
             "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[0]::int2[], array[1], array[0], array[1], array[0],
@@ -126,10 +151,7 @@ async fn a_record_with_an_old_epoch_changes_nothing() {
     let db = TestDb::new().await;
     let front = db.engine(registry()).await;
     let run = db.submit(&front, "test.steps", json!({})).await;
-    sqlx::query("select fermata.claim(now(), gen_random_uuid(), 1, array['test.steps@1'], '', 5)")
-        .execute(&db.pool)
-        .await
-        .unwrap();
+    assert_eq!(claimed_by_a_node(&db, true).await, 1);
     sqlx::query("update fermata.live set epoch = epoch + 1").execute(&db.pool).await.unwrap();
     let refused: Value = sqlx::query_scalar(
         "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[3]::int2[], array[1], array[0], array[1], array[0],

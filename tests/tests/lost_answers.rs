@@ -1,6 +1,8 @@
 //! A commit whose answer is lost is as good as one that was heard of: nothing is lost by it, nothing is
 //! done twice, and nothing is left behind that nobody carries (design, section 4).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use fermata_engine::access::Principal;

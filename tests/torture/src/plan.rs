@@ -66,6 +66,10 @@ pub(crate) enum Promise {
     Inconclusive,
 }
 
+impl Promise {
+    pub(crate) const ALL: [Self; 3] = [Self::Keys, Self::Conclusive, Self::Inconclusive];
+}
+
 /// A kill switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SwitchPlan {

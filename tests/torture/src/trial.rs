@@ -17,7 +17,6 @@ use crate::client::{AGAIN, Client};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::dump::{self, Positions};
-use crate::fault::Fault;
 use crate::flow::{conduct, prefix};
 use crate::history::{Ask, Ended, History, Told};
 use crate::plan::{Plan, Promise};
@@ -57,8 +56,7 @@ pub(crate) async fn run(
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("plan.json"), serde_json::to_string_pretty(plan)?)?;
     let client_id = plan.client();
-    let promises = [Promise::Keys, Promise::Conclusive, Promise::Inconclusive];
-    for promise in promises {
+    for promise in Promise::ALL {
         stage.set_site_plan(&prefix(&client_id, promise), &conduct(plan, promise)).await?;
     }
     blow::set_up(stage, &plan.blows).await?;
@@ -68,14 +66,7 @@ pub(crate) async fn run(
     let after = head(&client).await?;
     let began_at = clock::now();
     let over = Arc::new(AtomicBool::new(false));
-    let postgres_dies = plan.fault == Fault::PostgresKill;
-    let office = Office {
-        client: client.clone(),
-        began: clock::monotonic(),
-        over: Arc::clone(&over),
-        slow: plan.slow,
-        postgres_dies,
-    };
+    let office = Office::open(&client, plan, &over);
     let (tell, reached) = watch::channel(None);
     let mut readers = JoinSet::new();
     for reader in &plan.readers {
@@ -113,7 +104,7 @@ pub(crate) async fn run(
         "settled": settled,
     });
     std::fs::write(folder.join("trial.json"), trial.to_string())?;
-    for promise in promises {
+    for promise in Promise::ALL {
         stage.forget_site_plan(&prefix(&client_id, promise)).await?;
     }
     let mut report = check(plan, folder, fell, office.began.elapsed())?;

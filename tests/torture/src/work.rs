@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use crate::client::{AGAIN, Client};
 use crate::clock;
+use crate::fault::Fault;
 use crate::flow::{Order, order};
 use crate::history::Ended;
-use crate::plan::{RunPlan, Work};
+use crate::plan::{Plan, RunPlan, Work};
 use crate::trouble::Trouble;
 
 /// How often a run is looked at.
@@ -31,6 +32,16 @@ pub(crate) struct Office {
 }
 
 impl Office {
+    pub(crate) fn open(client: &Client, plan: &Plan, over: &Arc<AtomicBool>) -> Self {
+        Self {
+            client: client.clone(),
+            began: clock::monotonic(),
+            over: Arc::clone(over),
+            slow: plan.slow,
+            postgres_dies: plan.fault == Fault::PostgresKill,
+        }
+    }
+
     pub(crate) async fn until(&self, at_ms: u64) {
         let at = self.began + Duration::from_millis(at_ms);
         clock::pause(at.saturating_duration_since(clock::monotonic())).await;

@@ -185,7 +185,7 @@ fn check_columns(records: &[Record]) {
     let mut rare = numbered(columns.rare.as_ref());
     rare.sort_unstable();
     assert_eq!(rare, ords(&|record| record.rare.len()));
-    let parts = columns.rare.iter().flat_map(|parts| parts.0.as_array()).flatten();
+    let parts = columns.rare.iter().filter_map(|parts| parts.0.as_array()).flatten();
     assert!(parts.map(intent_key).is_sorted(), "intents are locked in order");
     let touching = records.iter().any(|record| !record.rare.is_empty() || record.parent.is_some());
     assert_eq!(columns.locks.is_some(), touching);
