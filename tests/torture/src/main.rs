@@ -112,6 +112,10 @@ const SHARES: [(Fault, u64); 6] = [
 ];
 /// A mutant must be caught within so many trials.
 const MUTANT_TRIALS: u64 = 1_000;
+/// Seconds that a mutant needs to be caught with some certainty.
+const LEAST_FOR_A_MUTANT: u64 = 30;
+/// Seconds of one fault that are worth a long beginning.
+const A_LONG_BUDGET: u64 = 60;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -151,63 +155,53 @@ async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> 
     match &cli.command {
         Verb::All { budget, seed } => {
             for (fault, share) in SHARES {
-                let budget = Duration::from_secs(budget * share / 100);
-                carry_out(Order {
-                    fault,
-                    mutant: None,
-                    seed: *seed,
-                    trials: u64::MAX,
-                    budget,
-                    stages: cli.stages,
-                    until_caught: false,
-                })
-                .await?;
+                let trials = Trials { seed: *seed, count: u64::MAX, budget: budget * share / 100, with: None };
+                carry_out(Order::fault(fault, &trials, cli.stages)).await?;
             }
             let left = 100 - SHARES.iter().map(|(_, share)| share).sum::<u64>();
             let each = budget * left / 100 / u64::try_from(ground.mutants.len().max(1)).unwrap_or(1);
+            if each < LEAST_FOR_A_MUTANT {
+                println!("torture: no mutants: {each} s for each would not show whether it is caught");
+                return Ok(tallies);
+            }
             for name in &ground.mutants {
                 let trials = Trials { seed: *seed, count: MUTANT_TRIALS, budget: each, with: None };
-                carry_out(mutant(name, &trials, cli.stages)).await?;
+                carry_out(Order::mutant(name, &trials, cli.stages)).await?;
             }
         }
-        Verb::Fault { fault, trials } => {
-            let Trials { seed, count, budget, .. } = *trials;
-            let budget = Duration::from_secs(budget);
-            carry_out(Order {
-                fault: *fault,
-                mutant: None,
-                seed,
-                trials: count,
-                budget,
-                stages: cli.stages,
-                until_caught: false,
-            })
-            .await?;
-        }
+        Verb::Fault { fault, trials } => carry_out(Order::fault(*fault, trials, cli.stages)).await?,
         Verb::Mutant { name, trials } => {
             for known in ground.mutants.iter().filter(|known| name.as_ref().is_none_or(|name| name == *known)) {
-                carry_out(mutant(known, trials, cli.stages)).await?;
+                carry_out(Order::mutant(known, trials, cli.stages)).await?;
             }
         }
     }
     Ok(tallies)
 }
 
-fn mutant(name: &str, trials: &Trials, stages: usize) -> Order {
-    // Where each shows soonest; any fault shows it sooner or later.
-    let fault = trials.with.unwrap_or(match name {
-        "no-fencing" => Fault::Stop,
-        "ack-before-commit" | "no-rollback" => Fault::Network,
-        _ => Fault::RandomKill,
-    });
-    Order {
-        fault,
-        mutant: Some(name.to_owned()),
-        seed: trials.seed,
-        trials: trials.count,
-        budget: Duration::from_secs(trials.budget),
-        stages,
-        until_caught: true,
+impl Order {
+    fn fault(fault: Fault, trials: &Trials, stages: usize) -> Self {
+        // Each lane of this one begins with a Postgres of its own, which is worth it only for many trials.
+        let stages = if fault == Fault::PostgresKill && trials.budget < A_LONG_BUDGET { 1 } else { stages };
+        Self {
+            fault,
+            mutant: None,
+            seed: trials.seed,
+            trials: trials.count,
+            budget: Duration::from_secs(trials.budget),
+            stages,
+            until_caught: false,
+        }
+    }
+
+    fn mutant(name: &str, trials: &Trials, stages: usize) -> Self {
+        // Where each shows soonest; any fault shows it sooner or later.
+        let fault = trials.with.unwrap_or(match name {
+            "no-fencing" => Fault::Stop,
+            "ack-before-commit" | "no-rollback" => Fault::Network,
+            _ => Fault::RandomKill,
+        });
+        Self { mutant: Some(name.to_owned()), until_caught: true, ..Self::fault(fault, trials, stages) }
     }
 }
 
