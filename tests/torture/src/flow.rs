@@ -75,6 +75,14 @@ pub(crate) fn order(client: &str, number: usize, work: &Work, slow: bool) -> Ord
     }
 }
 
+/// Another command, for the key of the `number`-th.
+pub(crate) fn clashing(client: &str, number: usize) -> Order {
+    Order {
+        command: ("bench.steps", json!({"steps": 1, "pad": format!("{client}-{number}-clashes")})),
+        about: json!({"kind": "steps", "steps": 1, "signal": false}),
+    }
+}
+
 fn publishing((honours_keys, absence): (bool, &str), call_timeout_s: f64, gated: bool, after: bool) -> Value {
     let mut steps = Vec::new();
     if gated {

@@ -39,6 +39,8 @@ pub(crate) struct RunPlan {
     pub(crate) keyed: bool,
     /// Submitted twice at the same moment with one key.
     pub(crate) twice: bool,
+    /// Somebody submits another command with the same key at the same moment: one of them is refused.
+    pub(crate) clashes: bool,
     pub(crate) by_graphql: bool,
     pub(crate) cancel_at_ms: Option<u64>,
     pub(crate) work: Work,
@@ -111,6 +113,10 @@ impl Plan {
             cut_after: chance.random_range(3..40),
         });
         let blows = blows(fault, &mut chance, point);
+        // Drawn last: what is drawn before stays what it was.
+        for run in runs.iter_mut().filter(|run| run.keyed) {
+            run.clashes = chance.random_bool(0.15);
+        }
         if let Some(point) = point {
             suit(&mut runs, point);
         }
@@ -156,6 +162,7 @@ fn run(chance: &mut StdRng) -> RunPlan {
         at_ms: chance.random_range(0..SUBMITTED_WITHIN_MS),
         keyed,
         twice: keyed && chance.random_bool(0.3),
+        clashes: false,
         by_graphql: chance.random_bool(0.3),
         cancel_at_ms: chance.random_bool(0.08).then(|| chance.random_range(100..1_500)),
         work,
@@ -164,7 +171,15 @@ fn run(chance: &mut StdRng) -> RunPlan {
 
 /// A trial that aims at a crash point has runs that come by.
 fn suit(runs: &mut Vec<RunPlan>, point: &str) {
-    let plain = |work| RunPlan { at_ms: 10, keyed: true, twice: false, by_graphql: false, cancel_at_ms: None, work };
+    let plain = |work| RunPlan {
+        at_ms: 10,
+        keyed: true,
+        twice: false,
+        clashes: false,
+        by_graphql: false,
+        cancel_at_ms: None,
+        work,
+    };
     let publish = |promise, gated| Work::Publish { promise, gated, approve: true, after: true };
     for at in 0..3 {
         let mut more = plain(match point {

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::campaign::Tally;
+use crate::clock;
 use crate::trouble::Trouble;
 
 /// Pixels of a row and of a crash point's cell.
@@ -65,6 +67,7 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     for (name, (fell, tried)) in tallies.iter().flat_map(|tally| &tally.points) {
         let _ = writeln!(table, "\n`{name}`: fell {fell} of {tried}");
     }
+    let _ = writeln!(table, "\n{}", circumstances());
     let _ = writeln!(table, "\nNot run on this machine: {}.", not_run.join("; "));
     std::fs::write(out.join("report.md"), &table)?;
     std::fs::write(out.join("report.svg"), picture(tallies))?;
@@ -74,6 +77,24 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
         out.display()
     );
     Ok(well)
+}
+
+/// What was run, of which commit, and where: without it a figure says nothing.
+fn circumstances() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let commit = commit.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kib = read("/proc/meminfo").split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
+    format!(
+        "`fermata-torture {}` of commit {}, on {cores} cores, {} GiB, Linux {}, at {}",
+        args.join(" "),
+        if commit.is_empty() { "unknown" } else { &commit },
+        kib / (1 << 20),
+        read("/proc/sys/kernel/osrelease").trim(),
+        clock::now().format("%Y-%m-%d %H:%M UTC")
+    )
 }
 
 /// A bar per fault and mutant, as long as its trials; a cell per crash point, as dark as it was hit.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::client::{AGAIN, Client};
 use crate::clock;
 use crate::fault::Fault;
-use crate::flow::{Order, order};
+use crate::flow::{Order, clashing, order};
 use crate::history::Ended;
 use crate::plan::{Plan, RunPlan, Work};
 use crate::trouble::Trouble;
@@ -68,14 +68,16 @@ pub(crate) async fn carry(office: Office, number: usize, plan: RunPlan) -> Resul
     office.until(plan.at_ms).await;
     let order = order(&office.client.tenant, number, &plan.work, office.slow);
     let key = plan.keyed.then(|| format!("{}-{number}", office.client.tenant));
-    let first = submit(&office, &order, key.as_deref(), plan.by_graphql);
-    let found = if plan.twice {
-        let second = submit(&office, &order, key.as_deref(), !plan.by_graphql);
-        let (first, second) = tokio::try_join!(first, second)?;
-        first.or(second)
-    } else {
-        first.await?
+    let clash = async {
+        // Whichever of the two comes first is the command of that key; nobody waits for this one.
+        let other = clashing(&office.client.tenant, number);
+        if plan.clashes { submit(&office, &other, key.as_deref(), false).await.map(drop) } else { Ok(()) }
     };
+    let again =
+        async { if plan.twice { submit(&office, &order, key.as_deref(), !plan.by_graphql).await } else { Ok(None) } };
+    let first = submit(&office, &order, key.as_deref(), plan.by_graphql);
+    let (first, second, ()) = tokio::try_join!(first, again, clash)?;
+    let found = first.or(second);
     let Some(command) = found else { return Ok(None) };
     watch(&office, number, &plan, &command).await?;
     Ok(Some(command))
