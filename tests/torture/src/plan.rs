@@ -35,15 +35,22 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunPlan {
     pub(crate) at_ms: u64,
-    /// Whether it comes with an idempotency key; only then is it sent again.
-    pub(crate) keyed: bool,
-    /// Submitted twice at the same moment with one key.
-    pub(crate) twice: bool,
-    /// Somebody submits another command with the same key at the same moment: one of them is refused.
-    pub(crate) clashes: bool,
+    pub(crate) key: Key,
     pub(crate) by_graphql: bool,
     pub(crate) cancel_at_ms: Option<u64>,
     pub(crate) work: Work,
+}
+
+/// Whether a submission has an idempotency key; only then is it sent again when nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Key {
+    None,
+    Once,
+    /// The same twice at the same moment: one command.
+    Twice,
+    /// Somebody submits another command with the same key at the same moment: one of the two is refused.
+    Clashes,
 }
 
 /// What a run does.
@@ -114,8 +121,10 @@ impl Plan {
         });
         let blows = blows(fault, &mut chance, point);
         // Drawn last: what is drawn before stays what it was.
-        for run in runs.iter_mut().filter(|run| run.keyed) {
-            run.clashes = chance.random_bool(0.15);
+        for run in runs.iter_mut().filter(|run| run.key == Key::Once) {
+            if chance.random_bool(0.2) {
+                run.key = Key::Clashes;
+            }
         }
         if let Some(point) = point {
             suit(&mut runs, point);
@@ -160,9 +169,11 @@ fn run(chance: &mut StdRng) -> RunPlan {
     };
     RunPlan {
         at_ms: chance.random_range(0..SUBMITTED_WITHIN_MS),
-        keyed,
-        twice: keyed && chance.random_bool(0.3),
-        clashes: false,
+        key: match keyed {
+            false => Key::None,
+            true if chance.random_bool(0.3) => Key::Twice,
+            true => Key::Once,
+        },
         by_graphql: chance.random_bool(0.3),
         cancel_at_ms: chance.random_bool(0.08).then(|| chance.random_range(100..1_500)),
         work,
@@ -171,15 +182,7 @@ fn run(chance: &mut StdRng) -> RunPlan {
 
 /// A trial that aims at a crash point has runs that come by.
 fn suit(runs: &mut Vec<RunPlan>, point: &str) {
-    let plain = |work| RunPlan {
-        at_ms: 10,
-        keyed: true,
-        twice: false,
-        clashes: false,
-        by_graphql: false,
-        cancel_at_ms: None,
-        work,
-    };
+    let plain = |work| RunPlan { at_ms: 10, key: Key::Once, by_graphql: false, cancel_at_ms: None, work };
     let publish = |promise, gated| Work::Publish { promise, gated, approve: true, after: true };
     for at in 0..3 {
         let mut more = plain(match point {

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::fault::Fault;
 use crate::flow::{Order, clashing, order};
 use crate::history::Ended;
-use crate::plan::{Plan, RunPlan, Work};
+use crate::plan::{Key, Plan, RunPlan, Work};
 use crate::trouble::Trouble;
 
 /// How often a run is looked at.
@@ -67,14 +67,15 @@ pub(crate) fn id(client: &str, number: usize, what: u8) -> Uuid {
 pub(crate) async fn carry(office: Office, number: usize, plan: RunPlan) -> Result<Option<String>, Trouble> {
     office.until(plan.at_ms).await;
     let order = order(&office.client.tenant, number, &plan.work, office.slow);
-    let key = plan.keyed.then(|| format!("{}-{number}", office.client.tenant));
+    let key = (plan.key != Key::None).then(|| format!("{}-{number}", office.client.tenant));
     let clash = async {
         // Whichever of the two comes first is the command of that key; nobody waits for this one.
         let other = clashing(&office.client.tenant, number);
-        if plan.clashes { submit(&office, &other, key.as_deref(), false).await.map(drop) } else { Ok(()) }
+        if plan.key == Key::Clashes { submit(&office, &other, key.as_deref(), false).await.map(drop) } else { Ok(()) }
     };
-    let again =
-        async { if plan.twice { submit(&office, &order, key.as_deref(), !plan.by_graphql).await } else { Ok(None) } };
+    let again = async {
+        if plan.key == Key::Twice { submit(&office, &order, key.as_deref(), !plan.by_graphql).await } else { Ok(None) }
+    };
     let first = submit(&office, &order, key.as_deref(), plan.by_graphql);
     let (first, second, ()) = tokio::try_join!(first, again, clash)?;
     let found = first.or(second);
