@@ -167,6 +167,8 @@ pub(super) static OTHER_VARIABLES: &[&str] = &[
     "FERMATA_BROWSERS",
     // Read by tests and their scripts.
     "FERMATA_BIN",
+    "FERMATA_RIGGED_BIN",
+    "FERMATA_FAULT_PROXY_BIN",
     "FERMATA_TEST_DATABASE_URL",
     "FERMATA_TEST_OWNER_FOLDER",
     "FERMATA_TEST_OWNER_REPORT",

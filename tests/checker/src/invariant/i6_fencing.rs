@@ -14,7 +14,7 @@
 //! - What only a holder writes (`step.*`, `action.*`, `artifact.captured`, and a change of status
 //!   that leaves `RUNNING` or ends the run) comes while the run is held: after a claim and before
 //!   the run was put away, taken away or ended.
-//! - The `version` of the changes of status strictly grows.
+//! - The `version` of the changes of status never goes back.
 //!
 //! Effects: a ledger line with the fence `run:epoch` has an attempt of that run, recorded in that
 //! epoch before the line arrived (and tolerance), and arrived before the `call_deadline` of one of
