@@ -45,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) first_seed: u64,
     pub(crate) last_seed: u64,
     pub(crate) trials: u64,
+    /// Blows that struck.
+    pub(crate) struck: u64,
     pub(crate) runs: u64,
     pub(crate) facts: u64,
     pub(crate) seconds: f64,
@@ -66,6 +68,7 @@ impl Tally {
         self.trials += 1;
         self.runs += u64::try_from(report.runs).unwrap_or(0);
         self.facts += report.facts;
+        self.struck += report.struck;
         self.last_seed = self.last_seed.max(report.seed);
         for violation in &report.violations {
             let invariant = violation["invariant"].as_str().unwrap_or("?").to_owned();

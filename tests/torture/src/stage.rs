@@ -21,6 +21,8 @@ pub(crate) const LEASE_SECS: u64 = 3;
 const CALL_SKEW_SECS: u64 = 1;
 /// The rig's own looks into the database.
 const LOOKS: u32 = 2;
+/// Every link that the proxy stands on.
+const LINKS: [&str; 6] = ["db-api", "db-worker-0", "db-worker-1", "api", "api-stream", "site"];
 /// The scopes of the stage's one token.
 const SCOPES: &str = "admin";
 
@@ -134,7 +136,7 @@ impl Stage {
 
     /// Everything runs as it should, with no fault armed, and answers.
     pub(crate) async fn up(&mut self) -> Result<(), Trouble> {
-        for link in ["db-api", "db-worker-0", "db-worker-1", "api", "api-stream", "site"] {
+        for link in LINKS {
             self.proxy.clear(link).await?;
         }
         for program in std::iter::once(&mut self.api).chain(&mut self.workers) {
@@ -152,6 +154,17 @@ impl Stage {
             http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
         });
         if answers.await { Ok(()) } else { Err(self.api.trouble("/ready does not say so")) }
+    }
+
+    /// How often faults of links have struck since the stage began.
+    pub(crate) async fn struck(&self) -> Result<u64, Trouble> {
+        let mut struck = 0;
+        for link in LINKS {
+            let told = self.proxy.tell(&json!({"op": "stats", "name": link})).await?;
+            let fired = told["stats"]["fired"].as_object();
+            struck += fired.map_or(0, |kinds| kinds.values().filter_map(Value::as_u64).sum());
+        }
+        Ok(struck)
     }
 
     /// Where rigged processes say which points they reached.

@@ -17,6 +17,7 @@ use crate::client::{AGAIN, Client};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::dump::{self, Positions};
+use crate::fault::Blow;
 use crate::flow::{conduct, prefix};
 use crate::history::{Ask, Ended, History, Told};
 use crate::plan::{Plan, Promise};
@@ -39,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) fault: &'static str,
     /// The points at which a process fell.
     pub(crate) fell: Vec<String>,
+    /// How many blows struck: processes killed or stopped, and faults of links that met something.
+    pub(crate) struck: u64,
     pub(crate) seconds: f64,
     pub(crate) runs: usize,
     /// How many facts the checker looked at.
@@ -61,6 +64,7 @@ pub(crate) async fn run(
     }
     blow::set_up(stage, &plan.blows).await?;
     let from = dump::positions(&stage.looks).await?;
+    let struck = stage.struck().await?;
     let history = Arc::new(History::new(folder)?);
     let client = Client::new(&stage.control, &stage.token, &client_id, Arc::clone(&history))?;
     let after = head(&client).await?;
@@ -89,9 +93,9 @@ pub(crate) async fn run(
         tamper(stage, &history, &client_id).await?;
     }
     tell.send_replace(Some(dump::positions(&stage.looks).await?.event));
-    let mut stuck = Vec::new();
+    let mut unfinished = Vec::new();
     while let Some(done) = readers.join_next().await {
-        stuck.extend(done.map_err(|error| Trouble::Answer(error.to_string()))??);
+        unfinished.extend(done.map_err(|error| Trouble::Answer(error.to_string()))??);
     }
     history.close()?;
     let ledger = stage.ledger(&format!("{client_id}-")).await?;
@@ -108,8 +112,11 @@ pub(crate) async fn run(
         stage.forget_site_plan(&prefix(&client_id, promise)).await?;
     }
     let mut report = check(plan, folder, fell, office.began.elapsed())?;
+    report.struck = struck_by_signal(&plan.blows, &report.fell) + stage.struck().await?.saturating_sub(struck);
+    let log = stage.proxy.tell(&json!({"op": "log", "last": 100})).await?;
+    std::fs::write(folder.join("proxy.json"), log.to_string())?;
     // What was not read cannot be judged by who was to read it.
-    report.violations.extend(stuck.into_iter().map(|via| {
+    report.violations.extend(unfinished.into_iter().map(|via| {
         let says = format!("a reader by way of {via} did not come to the end of the stream once all was calm");
         json!({"invariant": "I11", "subject": via, "says": says})
     }));
@@ -126,11 +133,18 @@ fn check(plan: &Plan, folder: &Path, fell: Vec<String>, took: Duration) -> Resul
         seed: plan.seed,
         fault: plan.fault.name(),
         fell,
+        struck: 0,
         seconds: took.as_secs_f64(),
         runs: plan.runs.len(),
         facts,
         violations: verdict["violations"].as_array().cloned().unwrap_or_default(),
     })
+}
+
+/// How many processes were killed or stopped, of their own or by the plan.
+fn struck_by_signal(blows: &[Blow], fell: &[String]) -> u64 {
+    let dealt = blows.iter().filter(|blow| !matches!(blow, Blow::Link { .. } | Blow::Point { .. })).count();
+    u64::try_from(dealt + fell.len()).unwrap_or(u64::MAX)
 }
 
 /// The newest place in the stream, asked for until it is told.
@@ -200,17 +214,16 @@ async fn settle(stage: &Stage, client: &str, clients: &mut JoinSet<Result<(), Tr
             done.map_err(|error| Trouble::Answer(error.to_string()))??;
         }
         let (moving, asked): (i64, i64) = sqlx::query_as(
-            "select count(*) filter (where not unknown and not (forlorn and $2)), count(*) filter (where unknown) from (
+            "select count(*) filter (where not unknown and not asks), count(*) filter (where unknown) from (
                 select (exists (select 1 from fermata.gate g where g.run_id = l.id and g.state = 'open')
                         and exists (select 1 from fermata.action a where a.run_id = l.id and a.state = 'unknown')) as unknown,
-                       (l.state = 2 and l.wait_reason in ('approval', 'signal')) as forlorn
+                       (l.state = 2 and l.wait_reason in ('approval', 'signal')) as asks
                 from fermata.live l where l.client_id = $1) runs",
         )
         .bind(client)
-        // Runs that nobody heard of wait for nobody; those of a client that still watches do not.
-        .bind(clients.is_empty())
         .fetch_one(&stage.looks)
         .await?;
+        // Who watches a run that asks for something gives it; what nobody heard of asks for ever.
         let watching = i64::try_from(clients.len()).unwrap_or(i64::MAX);
         if moving == 0 && watching <= asked {
             return Ok(true);
