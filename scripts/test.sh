@@ -14,7 +14,7 @@ export FERMATA_RIGGED_BIN="$target/release/fermata-rigged"
 export FERMATA_FAULT_PROXY_BIN="$target/release/fermata-fault-proxy"
 export FERMATA_DEMO_SITE_BIN="$target/release/fermata-demo-site"
 # How long the rig throws faults at the programs once the suite has passed.
-readonly TORTURE_SECS="${TORTURE_SECS:-180}"
+readonly TORTURE_SECS="${TORTURE_SECS:-150}"
 
 scripts/bootstrap.sh tests
 SECONDS=0

@@ -89,7 +89,7 @@ impl Engine {
             store.check_durability().await?;
         }
         let clock = options.clock;
-        store.set(&clock).await?;
+        store.set_clock(&clock).await?;
         let wakes = Arc::new(Wakes::new(uuid_at(clock.now())));
         let committed: Committed = {
             let wakes = Arc::clone(&wakes);

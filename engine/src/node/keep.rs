@@ -34,7 +34,7 @@ impl Registration {
 
 /// Registers this process as a fresh node.
 pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Registration, StoreError> {
-    host.store.set(&host.clock).await?;
+    host.store.set_clock(&host.clock).await?;
     let row = NodeRow {
         id: NodeId::new(&host.clock),
         role: options.role.clone(),

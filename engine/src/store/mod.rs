@@ -176,7 +176,7 @@ impl Store {
 
     /// Moves a clock onto the database's. An answer that took long says little, and is asked for
     /// again.
-    pub(crate) async fn set(&self, clock: &Clock) -> Result<(), StoreError> {
+    pub(crate) async fn set_clock(&self, clock: &Clock) -> Result<(), StoreError> {
         for asked in 1..=CLOCK_READS {
             let before = clock.monotonic();
             let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.direct).await?;

@@ -1,4 +1,4 @@
-//! Many trials: lanes of stages, a budget, progress, and a tally.
+//! A campaign: many trials of one fault or mutant, on lanes of stages, within a budget, with a tally.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ const MOST_TROUBLE: u32 = 3;
 
 /// What one fault is to be tried with.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct Campaign {
     pub(crate) fault: Fault,
     pub(crate) mutant: Option<String>,
     /// The seed of the first trial; the others follow it.
@@ -122,33 +122,33 @@ impl Ground {
     }
 }
 
-/// What the lanes of one order share.
+/// What the lanes of one campaign share.
 struct Race {
-    order: Order,
+    campaign: Campaign,
     ends: Instant,
     next: AtomicU64,
     over: AtomicBool,
     tally: Mutex<Tally>,
 }
 
-/// Carries out an order.
-pub(crate) async fn carry_out(ground: &Arc<Ground>, order: Order) -> Result<Tally, Trouble> {
+/// Carries out a campaign.
+pub(crate) async fn carry_out(ground: &Arc<Ground>, campaign: Campaign) -> Result<Tally, Trouble> {
     let began = clock::monotonic();
     let race = Arc::new(Race {
-        ends: began + order.budget,
+        ends: began + campaign.budget,
         next: AtomicU64::new(0),
         over: AtomicBool::new(false),
         tally: Mutex::new(Tally {
-            fault: order.fault.name().to_owned(),
-            mutant: order.mutant.clone(),
-            first_seed: order.seed,
-            last_seed: order.seed,
+            fault: campaign.fault.name().to_owned(),
+            mutant: campaign.mutant.clone(),
+            first_seed: campaign.seed,
+            last_seed: campaign.seed,
             ..Tally::default()
         }),
-        order,
+        campaign,
     });
     let mut lanes = JoinSet::new();
-    for _ in 0..race.order.stages {
+    for _ in 0..race.campaign.stages {
         lanes.spawn(lane(Arc::clone(ground), Arc::clone(&race)));
     }
     while let Some(done) = lanes.join_next().await {
@@ -178,37 +178,41 @@ async fn lane(ground: Arc<Ground>, race: Arc<Race>) -> Result<(), Trouble> {
 
 /// Trials on one stage, until there is nothing left to do or something is wrong with the stage.
 async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
-    let order = &race.order;
+    let campaign = &race.campaign;
     let number = ground.numbers.fetch_add(1, Ordering::SeqCst);
     let name = format!("stage-{number}");
     let mut own = None;
     // A Postgres that is killed is nobody else's.
-    let url = if order.fault == Fault::PostgresKill {
+    let url = if campaign.fault == Fault::PostgresKill {
         let cluster = Cluster::start(&ground.programs.cluster, &ground.scratch.join(format!("cluster-{number}")))?;
         own.insert(cluster).url.clone()
     } else {
         ground.cluster.url.clone()
     };
-    let rigged = order.mutant.is_some() || order.fault == Fault::CrashPoint;
+    let rigged = campaign.mutant.is_some() || campaign.fault == Fault::CrashPoint;
     let place = (ground.scratch.as_path(), name.as_str());
-    let mut stage = Box::pin(Stage::start(&ground.programs, place, &url, (rigged, order.mutant.as_deref()))).await?;
+    let mut stage = Box::pin(Stage::start(&ground.programs, place, &url, (rigged, campaign.mutant.as_deref()))).await?;
     loop {
         let nth = race.next.fetch_add(1, Ordering::SeqCst);
-        if nth >= order.trials || clock::monotonic() >= race.ends || race.over.load(Ordering::SeqCst) {
+        if nth >= campaign.trials || clock::monotonic() >= race.ends || race.over.load(Ordering::SeqCst) {
             break;
         }
-        let seed = order.seed + nth;
-        let point = ground.point(order.fault, seed);
-        let plan = Plan::of(order.fault, seed, order.mutant.as_deref(), point);
+        let seed = campaign.seed + nth;
+        let point = ground.point(campaign.fault, seed);
+        let plan = Plan::of(campaign.fault, seed, campaign.mutant.as_deref(), point);
         let folder = stage.folder.join(format!("trial-{seed}"));
         let report = match Box::pin(trial::run(&mut stage, &mut own, &plan, &folder)).await {
             Ok(report) => report,
             Err(error) => {
                 keep(ground, race, &folder, seed)?;
-                return Err(Trouble::Answer(format!("{} seed {seed} on {}: {error}", order.fault.name(), stage.name)));
+                return Err(Trouble::Answer(format!(
+                    "{} seed {seed} on {}: {error}",
+                    campaign.fault.name(),
+                    stage.name
+                )));
             }
         };
-        tell(&report, point, order.mutant.as_deref());
+        tell(&report, point, campaign.mutant.as_deref());
         race.tally.lock().unwrap_or_else(PoisonError::into_inner).take(&report, point);
         if report.violations.is_empty() && !ground.keep_all {
             std::fs::remove_dir_all(&folder)?;
@@ -216,7 +220,7 @@ async fn stage_of_trials(ground: &Ground, race: &Race) -> Result<(), Trouble> {
             keep(ground, race, &folder, seed)?;
         } else {
             keep(ground, race, &folder, seed)?;
-            if order.until_caught {
+            if campaign.until_caught {
                 race.over.store(true, Ordering::SeqCst);
             }
         }
@@ -229,7 +233,7 @@ fn keep(ground: &Ground, race: &Race, folder: &std::path::Path, seed: u64) -> Re
     if !folder.exists() {
         return Ok(());
     }
-    let of = race.order.mutant.as_deref().unwrap_or(race.order.fault.name());
+    let of = race.campaign.mutant.as_deref().unwrap_or(race.campaign.fault.name());
     let kept = ground.out.join("kept").join(format!("{of}-{seed}"));
     drop(std::fs::remove_dir_all(&kept));
     std::fs::create_dir_all(ground.out.join("kept"))?;

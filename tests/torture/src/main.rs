@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::campaign::{Ground, Order, Tally};
+use crate::campaign::{Campaign, Ground, Tally};
 use crate::fault::Fault;
 use crate::stage::Programs;
 use crate::trouble::Trouble;
@@ -101,15 +101,17 @@ struct Trials {
     with: Option<Fault>,
 }
 
-/// What part of a budget each fault gets, in hundredths; the mutants get the rest.
+/// What part of the faults' time each of them gets, in hundredths.
 const SHARES: [(Fault, u64); 6] = [
-    (Fault::RandomKill, 24),
-    (Fault::CrashPoint, 20),
-    (Fault::CutCommit, 8),
-    (Fault::Stop, 8),
-    (Fault::PostgresKill, 8),
-    (Fault::Network, 12),
+    (Fault::RandomKill, 30),
+    (Fault::CrashPoint, 25),
+    (Fault::CutCommit, 10),
+    (Fault::Stop, 10),
+    (Fault::PostgresKill, 10),
+    (Fault::Network, 15),
 ];
+/// What part of a budget the mutants get, in hundredths, where it is enough for them.
+const OF_THE_MUTANTS: u64 = 40;
 /// A mutant must be caught within so many trials.
 const MUTANT_TRIALS: u64 = 1_000;
 /// Seconds that a mutant needs to be caught with some certainty.
@@ -144,42 +146,46 @@ async fn run(cli: Cli) -> Result<bool, Trouble> {
 
 async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> {
     let mut tallies = Vec::new();
-    let mut carry_out = async |order: Order| -> Result<(), Trouble> {
-        let what = order.mutant.as_deref().unwrap_or(order.fault.name());
-        println!("torture: {what}, from seed {}", order.seed);
-        let tally = campaign::carry_out(ground, order).await?;
+    let mut carry_out = async |campaign: Campaign| -> Result<(), Trouble> {
+        let what = campaign.mutant.as_deref().unwrap_or(campaign.fault.name());
+        println!("torture: {what}, from seed {}", campaign.seed);
+        let tally = campaign::carry_out(ground, campaign).await?;
         println!("torture: {}", report::line(&tally));
         tallies.push(tally);
         Ok(())
     };
     match &cli.command {
         Verb::All { budget, seed } => {
+            let mutants = u64::try_from(ground.mutants.len()).unwrap_or(u64::MAX);
+            let mut left = budget * OF_THE_MUTANTS / 100;
+            if left < LEAST_FOR_A_MUTANT * mutants {
+                println!("torture: no mutants: {left} s would not show whether each is caught");
+                left = 0;
+            }
             for (fault, share) in SHARES {
-                let trials = Trials { seed: *seed, count: u64::MAX, budget: budget * share / 100, with: None };
-                carry_out(Order::fault(fault, &trials, cli.stages)).await?;
+                let trials = Trials { seed: *seed, count: u64::MAX, budget: (budget - left) * share / 100, with: None };
+                carry_out(Campaign::fault(fault, &trials, cli.stages)).await?;
             }
-            let left = 100 - SHARES.iter().map(|(_, share)| share).sum::<u64>();
-            let each = budget * left / 100 / u64::try_from(ground.mutants.len().max(1)).unwrap_or(1);
-            if each < LEAST_FOR_A_MUTANT {
-                println!("torture: no mutants: {each} s for each would not show whether it is caught");
-                return Ok(tallies);
-            }
-            for name in &ground.mutants {
+            // What one does not need, the others may.
+            let ends = clock::monotonic() + Duration::from_secs(left);
+            for (name, rest) in ground.mutants.iter().zip((1..=mutants).rev()).filter(|_| left > 0) {
+                let left = ends.saturating_duration_since(clock::monotonic()).as_secs();
+                let each = (left / rest).max(LEAST_FOR_A_MUTANT);
                 let trials = Trials { seed: *seed, count: MUTANT_TRIALS, budget: each, with: None };
-                carry_out(Order::mutant(name, &trials, cli.stages)).await?;
+                carry_out(Campaign::mutant(name, &trials, cli.stages)).await?;
             }
         }
-        Verb::Fault { fault, trials } => carry_out(Order::fault(*fault, trials, cli.stages)).await?,
+        Verb::Fault { fault, trials } => carry_out(Campaign::fault(*fault, trials, cli.stages)).await?,
         Verb::Mutant { name, trials } => {
             for known in ground.mutants.iter().filter(|known| name.as_ref().is_none_or(|name| name == *known)) {
-                carry_out(Order::mutant(known, trials, cli.stages)).await?;
+                carry_out(Campaign::mutant(known, trials, cli.stages)).await?;
             }
         }
     }
     Ok(tallies)
 }
 
-impl Order {
+impl Campaign {
     fn fault(fault: Fault, trials: &Trials, stages: usize) -> Self {
         // Each lane of this one begins with a Postgres of its own, which is worth it only for many trials.
         let stages = if fault == Fault::PostgresKill && trials.budget < A_LONG_BUDGET { 1 } else { stages };
