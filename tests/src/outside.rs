@@ -11,6 +11,10 @@ use fermata_engine::workflow::{Failure, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// The shortest time that a call gets, in milliseconds: it includes the commit before the call, which can
+/// take a busy machine hundreds of them.
+const LEAST_CALL_TIMEOUT_MS: u64 = 1_000;
+
 /// What the platform promises, and how it behaves.
 #[expect(clippy::struct_excessive_bools, reason = "each is a promise or a fault of its own, in any mix")]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -30,7 +34,7 @@ pub struct Promises {
     pub refuses_second: bool,
     /// The platform applies a call only this long after it was sent, whatever becomes of the caller.
     pub applies_after_ms: u64,
-    /// How long a call may take, in milliseconds.
+    /// How long a call may take, in milliseconds; at least a second.
     pub call_timeout_ms: u64,
 }
 
@@ -85,7 +89,7 @@ impl Effect for Post {
             payload: json!({"text": "hello"}),
             dedupe: Some(self.key.clone()),
             honours_keys: self.promises.honours_keys,
-            call_timeout_ms: self.promises.call_timeout_ms.max(300),
+            call_timeout_ms: self.promises.call_timeout_ms.max(LEAST_CALL_TIMEOUT_MS),
             visible_within_ms: 0,
             absence: if self.promises.conclusive { Absence::Conclusive } else { Absence::Inconclusive },
             look_first: false,

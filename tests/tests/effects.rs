@@ -163,3 +163,25 @@ async fn a_node_whose_lock_connection_alone_is_cut_makes_no_second_call_happen()
     assert!(ended.epoch > Some(1), "the run moved: {ended:?}");
     assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_time_is_over_before_it_begins_is_not_sent_and_its_run_goes_on() {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_mins(1)).await;
+    // What a kill switch holds while it is turned: nobody commits `attempted` meanwhile.
+    let mut turn = db.pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(fermata.switch_lock())").execute(&mut *turn).await.unwrap();
+    let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": Promises::default()})).await;
+    let late = "select count(*) from pg_locks l where not l.granted and l.locktype = 'advisory'
+        and l.database = (select oid from pg_database where datname = current_database())
+        and l.waitstart < clock_timestamp() - interval '1.1 s'";
+    eventually("the call's time is over", || async { (db.count(late).await == 1).then_some(()) }).await;
+    assert_eq!(ledger.calls(), 0);
+    turn.commit().await.unwrap();
+
+    let ended = db.ended(&engine, run).await;
+    assert_eq!(ended.status, "SUCCEEDED", "{ended:?}");
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
+    let told = "select count(*) from fermata.action where effect is false and error ->> 'code' = 'call_too_late'";
+    assert_eq!(db.count(told).await, 1);
+}

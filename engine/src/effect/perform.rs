@@ -261,7 +261,14 @@ impl Performance<'_> {
             ends,
             lease_ends: session.lease.ends(now),
         };
-        let Some(permit) = guard(passed, now) else { match session.leave(Exit::Lost).await {} };
+        let Some(permit) = guard(passed, now) else {
+            if session.lease.is_lost() {
+                match session.leave(Exit::Lost).await {}
+            }
+            // The run is still ours: left alone it would be carried by nobody.
+            let failure = Failure::new("call_too_late", "the call's time was over before it began; nothing was sent");
+            return CallOutcome::Refused { failure, retry: true, after: None };
+        };
         let lane = self.spec().lane.as_str();
         telemetry::effect_attempted(lane);
         let began = self.context.clock().now();
