@@ -6,27 +6,30 @@
 use std::time::Duration;
 
 use fermata_engine::access::Principal;
+use fermata_engine::read::CommandView;
 use fermata_engine::workflow::Registry;
 use fermata_engine::{Engine, NodeOptions};
 use fermata_tests::{FaultProxy, Steps, TestDb, submission};
 use serde_json::json;
 
 /// A worker whose database is behind the proxy, and a run of three steps of which one answer is lost.
-async fn ends_although_an_answer_is_lost(word: &str) {
+async fn ends_although_an_answer_is_lost(word: &str) -> CommandView {
     let db = TestDb::new().await;
     let mut proxy = FaultProxy::before(&db.url).await;
     let registry = Registry::new().with(Steps);
     let mut options = db.options(registry);
     options.database_url.clone_from(&proxy.url);
     let engine = Engine::open(options).await.unwrap();
-    engine.work(NodeOptions { slots: 8, lease: Duration::from_secs(10), role: "test".into() }).await.unwrap();
     proxy.cut_answer(word);
     let receipt = engine.submit(&Principal::operator(), submission("test.steps", json!({"steps": 3}))).await.unwrap();
+    // Only now, so that the first claim finds the run.
+    engine.work(NodeOptions { slots: 8, lease: Duration::from_secs(10), role: "test".into() }).await.unwrap();
     proxy.wait(word);
     let ended = db.ended(&engine, receipt.command_id).await;
     assert_eq!(ended.status, "SUCCEEDED", "{ended:?}");
     assert_eq!(db.count("select count(*) from fermata.run").await, 1);
     assert_eq!(db.count("select count(*) from fermata.step").await, 3);
+    ended
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,5 +45,6 @@ async fn a_checkpoint_is_kept_once_although_the_answer_to_it_is_lost() {
 /// Found by the rig (cut-commit, seed 6): the node lived on, so nobody else would ever have taken the run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claimed_run_is_carried_although_the_answer_to_the_claim_is_lost() {
-    ends_although_an_answer_is_lost("fermata.claim").await;
+    let ended = ends_although_an_answer_is_lost("fermata.claim").await;
+    assert_eq!(ended.epoch, Some(2), "the claim whose answer was lost had taken the run: {ended:?}");
 }

@@ -113,7 +113,9 @@ fn network(chance: &mut StdRng) -> Blow {
     } else {
         ["api", "site"][chance.random_range(0..2)].to_owned()
     };
-    let fault = match chance.random_range(0..7) {
+    let fault = match chance.random_range(0..8) {
+        // For longer than a call may take: the commit before it ends behind the call's deadline.
+        7 => json!({"kind": "delay", "ms": [800, 1_600], "times": 3}),
         0 => json!({"kind": "delay", "ms": [1, 120], "times": 40}),
         1 => json!({"kind": "half_open"}),
         2 => json!({"kind": "reset"}),
