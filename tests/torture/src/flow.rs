@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fault::Fault;
+use crate::fault::{Blow, Fault};
 use crate::plan::{LONGEST_DELAY_MS, Plan, Promise, Work};
 
 /// How long a call may take.
@@ -38,12 +38,16 @@ pub(crate) fn conduct(plan: &Plan, promise: Promise) -> Value {
         Promise::Conclusive => ("ignore", 0.0),
         Promise::Inconclusive => ("ignore", 0.3),
     };
-    // Where a point behind a lost answer is aimed at, most answers are lost.
-    let drop_answer = if plan.fault == Fault::CrashPoint { 0.7 } else { 0.12 };
+    // Where a point behind a lost answer is aimed at, most answers are lost; behind a lost call, most calls.
+    let (drop_answer, fail_before) = match plan.fault {
+        Fault::CrashPoint if plan.blows.iter().any(Blow::needs_lost_calls) => (0.1, 0.6),
+        Fault::CrashPoint => (0.7, 0.06),
+        _ => (0.12, 0.06),
+    };
     let hold_answer_ms = if plan.slow { SLOW_ANSWERS_MS } else { [0, LONGEST_DELAY_MS] };
     json!({
         "seed": plan.seed, "keys": keys,
-        "chances": {"drop_answer": drop_answer, "fail_before": 0.06, "fail_after": 0.08, "hide": hide},
+        "chances": {"drop_answer": drop_answer, "fail_before": fail_before, "fail_after": 0.08, "hide": hide},
         "delay_ms": [0, LONGEST_DELAY_MS / 2], "hold_answer_ms": hold_answer_ms, "hide_ms": [600_000, 900_000],
         "status": [500, 502, 503],
     })
