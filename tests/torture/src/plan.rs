@@ -186,7 +186,9 @@ fn suit(runs: &mut Vec<RunPlan>, point: &str) {
     let publish = |promise, gated| Work::Publish { promise, gated, approve: true, after: true };
     for at in 0..3 {
         let mut more = plain(match point {
-            "signal-after-commit" => Work::Steps { steps: 2, signal: true },
+            "signal-after-commit" | "suspend-before-commit" | "suspend-after-commit" => {
+                Work::Steps { steps: 2, signal: true }
+            }
             "gate-before-open" | "gate-after-decision" => publish(Promise::Keys, true),
             "resend-after-recorded" => publish(Promise::Keys, false),
             "unknown-after-recorded" => publish(Promise::Inconclusive, false),
