@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::clock;
 use crate::trouble::Trouble;
 
+/// How much of its log is shown when a program does not start.
+const LAST_LINES: usize = 12;
 /// How long a program may take until everything of it answers, on a machine that does much else.
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
@@ -116,12 +118,12 @@ impl Program {
         }
     }
 
+    /// With the end of its log, which goes with its stage.
     pub(crate) fn trouble(&self, why: &str) -> Trouble {
-        Trouble::Program {
-            program: self.recipe.name.clone(),
-            why: why.to_owned(),
-            log: self.log().display().to_string(),
-        }
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let said = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n    ");
+        Trouble::Program { program: self.recipe.name.clone(), why: why.to_owned(), said }
     }
 }
 

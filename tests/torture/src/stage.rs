@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -270,7 +271,19 @@ fn data_dir(folder: &Path, name: &str) -> (String, String) {
     ("FERMATA_DATA_DIR".to_owned(), folder.join(name).display().to_string())
 }
 
+/// Ports that nobody is given who asks for any: below where Linux takes those (32768) for connections going out. A
+/// port from there can be somebody's by the time that a killed program is started again.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// An address that is free now, and stays the same over all starts of a program.
 fn free_address() -> Result<String, Trouble> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start)).unwrap_or_default();
+    for _ in PORTS {
+        let step = first.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % (PORTS.end - PORTS.start);
+        if let Ok(free) = std::net::TcpListener::bind(("127.0.0.1", PORTS.start + step)) {
+            return Ok(free.local_addr()?.to_string());
+        }
+    }
+    Err(Trouble::Late("a free port".to_owned()))
 }

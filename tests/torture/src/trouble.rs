@@ -4,14 +4,14 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// A program did not start, or ended.
-    #[error("{program}: {why}; its log is {log}")]
+    #[error("{program}: {why}; it said last:\n    {said}")]
     Program {
         /// Which.
         program: String,
         /// What happened.
         why: String,
-        /// Where to read more.
-        log: String,
+        /// The end of its log.
+        said: String,
     },
     /// Something did not come true in time.
     #[error("not in time: {0}")]
