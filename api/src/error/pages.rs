@@ -194,7 +194,7 @@ static FAILURES: &[Page] = &[
     page("deadline_exceeded", "The command did not end by its deadline.", "Give it more time, or see where it waited."),
     page("definition_changed", "The workflow changed under a run that had begun, and the run cannot be replayed.", "Decide at its gate; finish it with the old version, or submit anew."),
     page("call_timeout", "The platform did not answer in time.", "What happened is found out by looking; `fermata runs show ID`."),
-    page("call_too_late", "The time of a call was over before it began: the commit before it took too long. Nothing was sent.", "The step is tried again as its retry policy says; give the call more time, or see why the database is slow."),
+    page("call_too_late", "The time of a call, or the lease of its node, had run out before the call began: the commit before it took too long. Nothing was sent.", "The step is tried again as its retry policy says; give the call more time, or see why the database is slow."),
     page("input_invalid", "The input does not fit the workflow.", "GET /v1/schemas/command/TYPE has its schema."),
     page("child_failed", "A command that this one started failed.", "See the child's error."),
     page("output_not_json", "What the workflow or a step returned cannot be written as JSON.", "Mend the workflow: numbers must be finite and map keys must be text."),

@@ -266,7 +266,8 @@ impl Performance<'_> {
                 match session.leave(Exit::Lost).await {}
             }
             // The run is still ours: left alone it would be carried by nobody.
-            let failure = Failure::new("call_too_late", "the call's time was over before it began; nothing was sent");
+            let why = "the call's time, or the node's lease, had run out before the call began; nothing was sent";
+            let failure = Failure::new("call_too_late", why);
             return CallOutcome::Refused { failure, retry: true, after: None };
         };
         let lane = self.spec().lane.as_str();

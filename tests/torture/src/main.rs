@@ -137,14 +137,14 @@ async fn run(cli: Cli) -> Result<bool, Trouble> {
     let out = std::path::absolute(&cli.out)?;
     let scratch = std::env::temp_dir().join(format!("fermata-torture-{}", std::process::id()));
     let ground = Arc::new(Ground::new(programs(cli.programs.as_deref())?, (scratch.clone(), out), cli.keep_all)?);
-    let tallies = orders(&ground, &cli).await?;
+    let tallies = campaigns(&ground, &cli).await?;
     let held = report::write(&ground.out, &tallies)?;
     drop(ground);
     std::fs::remove_dir_all(&scratch).or_else(|error| if scratch.exists() { Err(error) } else { Ok(()) })?;
     Ok(held)
 }
 
-async fn orders(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> {
+async fn campaigns(ground: &Arc<Ground>, cli: &Cli) -> Result<Vec<Tally>, Trouble> {
     let mut tallies = Vec::new();
     let mut carry_out = async |campaign: Campaign| -> Result<(), Trouble> {
         let what = campaign.mutant.as_deref().unwrap_or(campaign.fault.name());

@@ -285,5 +285,5 @@ fn free_address() -> Result<String, Trouble> {
             return Ok(free.local_addr()?.to_string());
         }
     }
-    Err(Trouble::Late("a free port".to_owned()))
+    Err(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable).into())
 }
