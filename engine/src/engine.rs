@@ -119,7 +119,8 @@ impl Engine {
             call_skew: options.call_skew,
             traces: options.traces,
             running: Mutex::default(),
-            coming: Mutex::default(),
+            coming: crate::store::writer::Coming::default(),
+            endings: crate::run::Endings::default(),
             doubt: Mutex::default(),
         };
         let inner = Inner {
@@ -200,6 +201,14 @@ impl Engine {
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.inner.host.writer
+    }
+
+    pub(crate) fn client_in_hand(&self, run: crate::id::RunId) -> Option<Arc<str>> {
+        self.inner.host.client_in_hand(run)
+    }
+
+    pub(crate) fn endings(&self) -> &crate::run::Endings {
+        &self.inner.host.endings
     }
 
     pub(crate) fn tokens(&self) -> &crate::access::TokenCache {

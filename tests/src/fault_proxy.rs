@@ -56,8 +56,8 @@ impl FaultProxy {
     ///
     /// # Panics
     /// When the proxy refuses.
-    pub fn cut_answer(&mut self, word: &str) {
-        let fault = json!({"kind": "cut_answer", "match": word});
+    pub fn cut_answer(&mut self, word: &str, after: u32) {
+        let fault = json!({"kind": "cut_answer", "match": word, "after": after});
         self.tell(&json!({"op": "fault", "name": "database", "id": word, "fault": fault}));
     }
 

@@ -109,11 +109,9 @@ async fn claimed_by_a_node(db: &TestDb, registered: bool) -> i64 {
             values ($1::uuid, 'test', 1, 1, pg_postmaster_start_time(), now(), now() + interval '1 hour')";
         sqlx::query(enter).bind(node).execute(&db.pool).await.unwrap();
     }
-    sqlx::query_scalar("select count(*) from fermata.claim(now(), $1::uuid, 1, array['test.steps@1'], '', 5)")
-        .bind(node)
-        .fetch_one(&db.pool)
-        .await
-        .unwrap()
+    let claim =
+        "select count(id) from fermata.commit(now(), holder => $1::uuid, slots => 1, hosted => array['test.steps@1'])";
+    sqlx::query_scalar(claim).bind(node).fetch_one(&db.pool).await.unwrap()
 }
 
 /// Found by the rig (random-kill, seed 1): the claim of a killed process was carried out after its node was
@@ -127,6 +125,17 @@ async fn a_node_that_was_taken_for_dead_claims_nothing() {
     assert_eq!(claimed_by_a_node(&db, true).await, 1);
 }
 
+/// Positions and times are given by the commit (design, section 4: "a submission may be inserted already claimed").
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_finds_a_free_slot_is_accepted_and_begun_in_one_commit() {
+    let db = TestDb::new().await;
+    let worker = db.worker(registry(), Duration::from_secs(10)).await;
+    let run = db.submit(&worker, "test.steps", json!({"steps": 1})).await;
+    db.ended(&worker, run).await;
+    let commits = "select count(distinct at) from fermata.event where data ->> 'to' in ('QUEUED', 'RUNNING')";
+    assert_eq!(db.count(commits).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_sent_again_after_a_lost_answer_is_replayed_and_changes_nothing() {
     let db = TestDb::new().await;
@@ -135,10 +144,14 @@ async fn a_record_sent_again_after_a_lost_answer_is_replayed_and_changes_nothing
     assert_eq!(claimed_by_a_node(&db, true).await, 1);
     for answer in [json!({}), json!({"1": {"outcome": "replayed"}})] {
         let refused: Value = sqlx::query_scalar(
-            "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[0]::int2[], array[1], array[0], array[1], array[0],
-                array[null]::timestamptz[], array[null]::text[], array[null]::jsonb[], array[1], array['step'], array[1]::int2[],
-                array[0]::int2[], array[false], array[''], array['1']::jsonb[], array[null]::jsonb[], array[now()],
-                array[1], array['step.succeeded'], array[1]::int2[], array['{}']::jsonb[], null, null, null)")
+            "select refused from fermata.commit(now(), ids => array[$1]::uuid[], clients => array['c'], kinds => array[0]::int2[],
+                epochs => array[1], seqs => array[0], nexts => array[1], inboxes => array[0], generations => array[0],
+                dues => array[null]::timestamptz[], words => array[null]::text[], bodies => array[null]::jsonb[],
+                st_ord => array[1], st_key => array['step'], st_attempt => array[1]::int2[], st_kind => array[0]::int2[],
+                st_beside => array[false], st_hash => array[''], st_output => array['1']::jsonb[],
+                st_error => array[null]::jsonb[], st_started => array[now()],
+                ev_ord => array[1], ev_client => array['c'], ev_run => array[$1]::uuid[], ev_type => array['step.succeeded'],
+                ev_severity => array[1]::int2[], ev_data => array['{}']::jsonb[])")
             .bind(run.0).fetch_one(&db.pool).await.unwrap();
         assert_eq!(refused, answer);
     }
@@ -154,25 +167,45 @@ async fn a_record_with_an_old_epoch_changes_nothing() {
     assert_eq!(claimed_by_a_node(&db, true).await, 1);
     sqlx::query("update fermata.live set epoch = epoch + 1").execute(&db.pool).await.unwrap();
     let refused: Value = sqlx::query_scalar(
-        "select refused from fermata.write(now(), array[$1]::uuid[], array['c'], array[3]::int2[], array[1], array[0], array[1], array[0],
-            array[null]::timestamptz[], array['SUCCEEDED'], array['1']::jsonb[], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-            array[1], array['status.changed'], array[1]::int2[], array['{}']::jsonb[], null, null, null)")
+        "select refused from fermata.commit(now(), ids => array[$1]::uuid[], clients => array['c'], kinds => array[3]::int2[],
+            epochs => array[1], seqs => array[0], nexts => array[1], inboxes => array[0], generations => array[0],
+            dues => array[null]::timestamptz[], words => array['SUCCEEDED'], bodies => array['1']::jsonb[],
+            ev_ord => array[1], ev_client => array['c'], ev_run => array[$1]::uuid[], ev_type => array['status.changed'],
+            ev_severity => array[1]::int2[], ev_data => array['{}']::jsonb[])")
         .bind(run.0).fetch_one(&db.pool).await.unwrap();
     assert_eq!(refused, json!({"1": {"outcome": "fenced"}}));
     assert_eq!(db.count("select count(*) from fermata.outcome").await, 0);
 }
 
+/// The statement itself is asked, after many calls on a table that was analysed empty and has filled since.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plan_of_a_batch_walks_the_index_even_when_the_table_was_analysed_empty() {
+async fn a_batch_reads_as_many_rows_as_it_has_records_however_many_runs_are_in_flight() {
+    const RECORDS: i32 = 16;
     let db = TestDb::new().await;
-    sqlx::query("create temp table probe as select 1").execute(&db.pool).await.unwrap();
     let owner = sqlx::postgres::PgPool::connect(&db.url).await.unwrap();
     sqlx::query("analyze fermata.live").execute(&owner).await.unwrap();
-    let mut connection = db.pool.acquire().await.unwrap();
-    sqlx::raw_sql("set jit = off; set enable_seqscan = off").execute(&mut *connection).await.unwrap();
-    let plan: Vec<String> = sqlx::query_scalar(
-        "explain update fermata.live l set seq = l.seq + 1 from unnest(array[gen_random_uuid()]::uuid[]) i(id) where l.id = i.id and l.state = 1")
-        .fetch_all(&mut *connection).await.unwrap();
-    let plan = plan.join("\n");
-    assert!(plan.contains("Index Scan using live_pkey") && !plan.contains("Seq Scan"), "{plan}");
+    let mut writer = db.pool.acquire().await.unwrap();
+    sqlx::raw_sql("set jit = off; set enable_seqscan = off").execute(&mut *writer).await.unwrap();
+    let fill = "insert into fermata.live (id, client_id, workflow, state, priority, epoch, node, ready_at)
+        select gen_random_uuid(), 'c', 'w@1', 1, 5, 1, gen_random_uuid(), now() from generate_series(1, 2000)";
+    sqlx::query(fill).execute(&db.pool).await.unwrap();
+    let some = "select array_agg(id order by id) from (select id from fermata.live order by id limit $1) l";
+    let runs: Vec<uuid::Uuid> = sqlx::query_scalar(some).bind(RECORDS).fetch_one(&db.pool).await.unwrap();
+    let write = "select cardinality(applied) from fermata.commit(now(), ids => $1,
+        clients => array_fill('c'::text, array[$2]), kinds => array_fill(0::int2, array[$2]),
+        epochs => array_fill(1, array[$2]), seqs => array_fill($3, array[$2]), nexts => array_fill($3 + 1, array[$2]),
+        inboxes => array_fill(0, array[$2]), generations => array_fill(0, array[$2]),
+        dues => array_fill(null::timestamptz, array[$2]), words => array_fill(null::text, array[$2]),
+        bodies => array_fill(null::jsonb, array[$2]))";
+    let read = "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int8 from pg_stat_xact_user_tables
+        where schemaname = 'fermata' and relname = 'live'";
+    for seq in 0..10 {
+        let mut batch = sqlx::Connection::begin(&mut *writer).await.unwrap();
+        let before: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
+        let applied: i32 =
+            sqlx::query_scalar(write).bind(&runs).bind(RECORDS).bind(seq).fetch_one(&mut *batch).await.unwrap();
+        let after: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
+        batch.commit().await.unwrap();
+        assert_eq!((applied, after - before), (RECORDS, i64::from(RECORDS)));
+    }
 }

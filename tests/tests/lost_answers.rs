@@ -12,19 +12,42 @@ use fermata_engine::{Engine, NodeOptions};
 use fermata_tests::{FaultProxy, Steps, TestDb, submission};
 use serde_json::json;
 
+/// Behind which commit the answer is lost.
+#[derive(PartialEq)]
+enum Lost {
+    /// Of the batch that accepts the run.
+    Acceptance,
+    /// Of the batch that claims it, which another process has accepted.
+    Claim,
+    /// Of the batch that holds its first checkpoint.
+    Checkpoint,
+}
+
 /// A worker whose database is behind the proxy, and a run of three steps of which one answer is lost.
-async fn ends_although_an_answer_is_lost(word: &str) -> CommandView {
+async fn ends_although_an_answer_is_lost(lost: Lost) -> CommandView {
+    const COMMIT: &str = "fermata.commit";
     let db = TestDb::new().await;
     let mut proxy = FaultProxy::before(&db.url).await;
-    let registry = Registry::new().with(Steps);
-    let mut options = db.options(registry);
+    let registry = || Registry::new().with(Steps);
+    let mut options = db.options(registry());
     options.database_url.clone_from(&proxy.url);
     let engine = Engine::open(options).await.unwrap();
-    proxy.cut_answer(word);
-    let receipt = engine.submit(&Principal::operator(), submission("test.steps", json!({"steps": 3}))).await.unwrap();
+    let front = db.engine(registry()).await;
+    let by = Principal::operator();
+    let steps = submission("test.steps", json!({"steps": 3}));
+    if lost == Lost::Acceptance {
+        proxy.cut_answer(COMMIT, 0);
+    }
+    let through = if lost == Lost::Claim { &front } else { &engine };
+    let receipt = through.submit(&by, steps).await.unwrap();
+    match lost {
+        Lost::Acceptance => {}
+        Lost::Claim => proxy.cut_answer(COMMIT, 0),
+        Lost::Checkpoint => proxy.cut_answer(COMMIT, 1),
+    }
     // Only now, so that the first claim finds the run.
     engine.work(NodeOptions { slots: 8, lease: Duration::from_secs(10), role: "test".into() }).await.unwrap();
-    proxy.wait(word);
+    proxy.wait(COMMIT);
     let ended = db.ended(&engine, receipt.command_id).await;
     assert_eq!(ended.status, "SUCCEEDED", "{ended:?}");
     assert_eq!(db.count("select count(*) from fermata.run").await, 1);
@@ -34,17 +57,18 @@ async fn ends_although_an_answer_is_lost(word: &str) -> CommandView {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_accepted_once_although_the_answer_to_it_is_lost() {
-    ends_although_an_answer_is_lost("fermata.accept").await;
+    ends_although_an_answer_is_lost(Lost::Acceptance).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_kept_once_although_the_answer_to_it_is_lost() {
-    ends_although_an_answer_is_lost("fermata.write").await;
+    let ended = ends_although_an_answer_is_lost(Lost::Checkpoint).await;
+    assert_eq!(ended.epoch, Some(1), "{ended:?}");
 }
 
 /// Found by the rig (cut-commit, seed 6): the node lived on, so nobody else would ever have taken the run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claimed_run_is_carried_although_the_answer_to_the_claim_is_lost() {
-    let ended = ends_although_an_answer_is_lost("fermata.claim").await;
+    let ended = ends_although_an_answer_is_lost(Lost::Claim).await;
     assert_eq!(ended.epoch, Some(2), "the claim whose answer was lost had taken the run: {ended:?}");
 }

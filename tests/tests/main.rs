@@ -6,6 +6,7 @@ mod clients;
 mod contract;
 mod crash;
 mod effects;
+mod ending;
 mod house;
 mod kill_switch;
 mod lost_answers;

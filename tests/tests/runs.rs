@@ -180,6 +180,10 @@ async fn a_signal_wakes_its_run_and_nothing_runs_twice() {
     let ended = db.ended(&engine, run).await;
     assert_eq!(ended.result, Some(json!({"x": 1})));
     assert_eq!(programs.ran(), 2);
+    // Heard of, readied and taken up again in one commit (design, section 4).
+    let commits = "select count(distinct at) from fermata.event
+        where type = 'signal.received' or data ->> 'from' = 'WAITING'";
+    assert_eq!(db.count(commits).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

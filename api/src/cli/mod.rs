@@ -137,6 +137,12 @@ pub fn main() -> ExitCode {
 
 fn runtime(threads: bool) -> Result<Runtime, Trouble> {
     let mut builder = if threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    // Half of the cores: the other half carries Postgres or another node, and with fewer threads more of those who
+    // wait for a commit are woken before the next one goes (docs/decisions.md). TOKIO_WORKER_THREADS says otherwise.
+    if threads && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads((cores / 2).max(1));
+    }
     builder.enable_all().build().map_err(|error| Trouble::failed("no runtime").why(error.to_string()))
 }
 

@@ -26,6 +26,8 @@ use crate::telemetry;
 pub const RING_EVENTS: usize = 16_384;
 /// The most events that one look reads.
 const PAGE: i64 = 2_000;
+/// The least time between two looks: under load, many commits are read at once.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often to look when hints are heard: one may have been lost with its sender.
 const SAFETY_LOOK: Duration = Duration::from_secs(5);
 /// How often to look when no hints are heard, as behind a pooler that does not pass them on.
@@ -224,6 +226,7 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
         // Asked for before looking: what is committed meanwhile is not missed.
         let moved = reader.wakes.events();
         let Some(after) = tail.head() else { return Ok(()) };
+        let looked = reader.clock.monotonic();
         let events = reader.store.behind(after, PAGE).await?;
         telemetry::tail_read(events.len());
         let full = i64::try_from(events.len()).is_ok_and(|count| count >= PAGE);
@@ -247,6 +250,10 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
             () = moved => {}
             heard = hear(&mut ear, reader) => if heard.is_none() { return Ok(()) },
             () = reader.clock.wait(longest) => {}
+        }
+        let rest = LOOK_EVERY.saturating_sub(reader.clock.monotonic().duration_since(looked));
+        if !rest.is_zero() {
+            reader.clock.wait(rest).await;
         }
     }
 }

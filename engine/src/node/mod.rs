@@ -9,7 +9,7 @@ mod reconcile;
 mod strays;
 mod wakes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::artifact::Artifacts;
 use crate::clock::Clock;
 use crate::id::RunId;
 use crate::queue;
-use crate::store::writer::Writer;
+use crate::store::writer::{Coming, Writer};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 use crate::trace::Traces;
@@ -47,8 +47,9 @@ pub(crate) struct Host {
     pub(crate) traces: Traces,
     /// The deliveries in memory.
     pub(crate) running: Mutex<HashMap<RunId, Arc<Session>>>,
-    /// Claimed runs on their way to their delivery.
-    pub(crate) coming: Mutex<HashSet<RunId>>,
+    pub(crate) coming: Coming,
+    /// Who waits in this process for a run to end.
+    pub(crate) endings: crate::run::Endings,
     /// Whether the database may believe that this node holds more than it knows of.
     pub(crate) doubt: Mutex<Doubt>,
 }
@@ -76,11 +77,6 @@ impl Host {
         self.store.kill_switch(client, account).await
     }
 
-    /// A run was claimed, and its delivery will begin.
-    pub(crate) fn comes(&self, run: RunId) {
-        self.coming().insert(run);
-    }
-
     /// A delivery begins.
     pub(crate) fn enter(&self, session: &Arc<Session>) {
         let mut running = self.running();
@@ -98,6 +94,13 @@ impl Host {
         telemetry::running(running.len());
     }
 
+    /// Whose run it is, if this process has it in its hands.
+    pub(crate) fn client_in_hand(&self, run: RunId) -> Option<Arc<str>> {
+        // In the order in which a run goes from one to the other, so that it is not missed between them.
+        let coming = self.coming().get(&run).cloned();
+        coming.or_else(|| self.running().get(&run).map(|session| Arc::clone(&session.claim.client)))
+    }
+
     fn sessions(&self) -> Vec<Arc<Session>> {
         self.running().values().cloned().collect()
     }
@@ -106,7 +109,7 @@ impl Host {
         self.running().get(&run).cloned()
     }
 
-    fn coming(&self) -> MutexGuard<'_, HashSet<RunId>> {
+    fn coming(&self) -> MutexGuard<'_, HashMap<RunId, Arc<str>>> {
         self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::Host;
-use crate::id::{NodeId, RunId};
+use crate::id::NodeId;
 use crate::store::StoreError;
 
 /// How long a statement whose answer was lost may still be carried out, by a server that nobody hears.
@@ -55,18 +55,12 @@ impl Host {
         }
         for (run, epoch) in self.store.held(node).await? {
             // One that has ended since it was listed is not given back: its epoch or state is another.
-            if !self.knows(run) && self.store.release(run, epoch).await? {
+            if self.client_in_hand(run).is_none() && self.store.release(run, epoch).await? {
                 warn!(run.id = %run, "run {run} is held by this node and carried by nobody, it is given back");
                 self.wakes.ready();
             }
         }
         Ok(())
-    }
-
-    /// Whether the run is in some delivery of this process.
-    fn knows(&self, run: RunId) -> bool {
-        // In the order in which a run goes from one to the other, so that it is not missed between them.
-        self.coming().contains(&run) || self.running().contains_key(&run)
     }
 }
 

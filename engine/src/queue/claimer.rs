@@ -1,19 +1,19 @@
-//! Claims runs for free slots, woken by hints and by freed slots, with a slow poll as fallback.
+//! Claims runs for free slots: a wish rides with the writer's batches, and goes at once after a hint, after a claim
+//! that filled its slots, and now and then as a fallback.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::warn;
 
 use crate::node::Host;
 use crate::rigged::crash_point;
 use crate::run::{Delivery, Lease};
 use crate::store::queue::Want;
+use crate::store::writer::{Granted, Wish};
 use crate::telemetry;
 
-/// The most runs claimed in one statement.
-const MAX_CLAIM: usize = 256;
 /// Deliveries without progress after which a run is parked for a person.
 const MAX_DELIVERIES: i32 = 5;
 /// How often to look when no hint comes: a hint may have been lost with its connection.
@@ -28,11 +28,14 @@ pub(crate) async fn claim_forever(
     mut lease: watch::Receiver<Option<Lease>>,
     deliveries: mpsc::Sender<Delivery>,
 ) {
-    let hosted = host.registry.hosted();
+    let hosted: Arc<[String]> = host.registry.hosted().into();
     let mut after = String::new();
+    let mut at_once = true;
     while !host.wakes.draining() {
-        let hint = host.wakes.hinted();
-        let Ok(one) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(seat) = Arc::clone(&slots).acquire_owned().await else { return };
+        if lease.has_changed().is_err() {
+            return;
+        }
         let Some(current) = lease.borrow_and_update().clone() else {
             tokio::select! {
                 changed = lease.changed() => if changed.is_err() { return },
@@ -40,56 +43,65 @@ pub(crate) async fn claim_forever(
             }
             continue;
         };
-        let mut permits = one;
-        let more = slots.available_permits().min(MAX_CLAIM - 1);
-        if let Ok(rest) = Arc::clone(&slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
-            permits.merge(rest);
+        // While no claim is under way: what it takes is not carried by anybody yet.
+        if let Err(error) = host.give_back_strays(current.node()).await {
+            warn!(error = %error, "strays cannot be looked for, will try again");
+            host.doubt();
+            host.clock.wait(AFTER_ERROR).await;
+            continue;
         }
-        let wanted = permits.num_permits();
         let want = Want {
             node: current.node(),
-            slots: wanted,
-            hosted: &hosted,
-            after: &after,
+            hosted: Arc::clone(&hosted),
+            after: after.clone(),
             max_deliveries: MAX_DELIVERIES,
         };
-        let asked = host.clock.monotonic();
-        let claimed = async {
-            host.give_back_strays(current.node()).await?;
-            host.store.claim(&want).await
+        let (wish, told) = Wish::new(want, Arc::clone(&slots), seat, Arc::clone(&host.coming));
+        host.writer.wish(wish, at_once);
+        let (granted, hinted) = granted(&host, &mut lease, told).await;
+        at_once = hinted;
+        let Some(Granted { mut seats, claims, took }) = granted else { continue };
+        let Some(claims) = claims else {
+            // They may have been claimed: such runs would stay with this node.
+            host.doubt();
+            host.clock.wait(AFTER_ERROR).await;
+            at_once = true;
+            continue;
         };
-        let claims = match claimed.await {
-            Ok(claims) => claims,
-            Err(error) => {
-                warn!(error = %error, "runs cannot be claimed, will try again");
-                // They may have been, and the answer was lost: such runs would stay with this node.
-                host.doubt();
-                host.clock.wait(AFTER_ERROR).await;
-                continue;
-            }
-        };
-        telemetry::claimed(claims.len(), host.clock.monotonic() - asked);
+        telemetry::claimed(claims.len(), took);
         if !claims.is_empty() {
             crash_point!("claim-after-commit");
-            host.wakes.moved();
         }
-        let full = claims.len() >= wanted;
+        at_once |= claims.len() >= seats.num_permits();
         for claim in claims {
             after = claim.client.to_string();
-            host.comes(claim.run);
-            let Some(slot) = permits.split(1) else { break };
+            let Some(slot) = seats.split(1) else { break };
             let delivery = Delivery { claim, lease: current.clone(), slot };
             if deliveries.send(delivery).await.is_err() {
                 return;
             }
         }
-        drop(permits);
-        if !full {
-            tokio::select! {
-                () = hint => {}
-                () = host.clock.wait(FALLBACK) => {}
-                () = host.wakes.drained() => return,
-            }
+    }
+}
+
+/// Waits for what becomes of the wish; `None` once it was taken back. Also answers whether the next one is to go at
+/// once: there was a hint meanwhile, or nobody has looked for long.
+async fn granted(
+    host: &Host,
+    lease: &mut watch::Receiver<Option<Lease>>,
+    mut told: oneshot::Receiver<Granted>,
+) -> (Option<Granted>, bool) {
+    let (mut hinted, mut ends) = (false, false);
+    loop {
+        tokio::select! {
+            granted = &mut told => return (granted.ok(), hinted),
+            () = host.wakes.hinted() => hinted = true,
+            () = host.clock.wait(FALLBACK) => hinted = true,
+            changed = lease.changed(), if !ends => ends = changed.is_err(),
+            () = host.wakes.drained(), if !ends => ends = true,
+        }
+        if host.writer.withdraw() {
+            return (None, hinted);
         }
     }
 }

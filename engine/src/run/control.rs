@@ -7,9 +7,10 @@ use crate::document;
 use crate::engine::Engine;
 use crate::id::{GateId, RunId, SignalId};
 use crate::read::GateView;
-use crate::rigged::crash_point;
+use crate::rigged::{crash_point, mutant};
 use crate::store::StoreError;
-use crate::store::outside::{Resumed, Sent, Target};
+use crate::store::outside::{Resumed, Target};
+use crate::store::record::{Sending, Sent};
 
 /// Outside input for a run.
 #[derive(Debug, Clone)]
@@ -103,18 +104,32 @@ impl Engine {
         };
         document::check_key("the signal's name", &signal.name).map_err(|error| invalid("/name", error))?;
         document::check(&signal.payload).map_err(|error| invalid("/payload", error))?;
-        let client = self.client_of(by, run).await?;
         let id = signal.id.unwrap_or_else(|| SignalId::new(self.clock()));
-        let sent = self.store().send_signal(id, Target { run, client: &client, actor: &by.name }, &signal).await?;
+        let sending = Sending {
+            id,
+            run,
+            client: by.client_id.clone(),
+            actor: by.name.clone(),
+            name: signal.name,
+            payload: document::raw(&signal.payload),
+        };
+        let sent = if mutant!("no-rollback") {
+            self.store().signal_by_hand(&sending).await?
+        } else {
+            self.writer().signal(sending).await?
+        };
+        if matches!(sent, Sent::Applied | Sent::Held) {
+            crash_point!("signal-after-commit");
+        }
         match sent {
-            Sent::Applied => {
-                crash_point!("signal-after-commit");
+            Sent::Held => {
                 self.wake_up();
                 Ok(id)
             }
-            Sent::Replayed => Ok(id),
+            Sent::Applied | Sent::Replayed => Ok(id),
             Sent::Ended => Err(ControlError::Ended),
             Sent::Missing => Err(ControlError::NotFound),
+            Sent::Unstorable(message) => Err(ControlError::Invalid { pointer: String::new(), message }),
         }
     }
 

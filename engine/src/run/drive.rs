@@ -276,6 +276,7 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
     let ended = written(session, record, how).await;
     crash_point!("finish-after-commit");
     if ended == how {
+        session.host.endings.tell(session.claim.run, status, body);
         session.trace.command_ended(&session.claim, how, code.and_then(Value::as_str));
     }
     ended

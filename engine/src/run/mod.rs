@@ -6,10 +6,13 @@
 
 mod control;
 mod drive;
+mod ending;
 mod lease;
 mod submit;
 
 pub use control::{Cancelled, ControlError, DecideError, Decision, NewSignal};
 pub(crate) use drive::{Delivery, drive};
+pub use ending::Ending;
+pub(crate) use ending::Endings;
 pub(crate) use lease::Lease;
 pub use submit::{Receipt, Submission, SubmitError};

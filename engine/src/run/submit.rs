@@ -143,19 +143,9 @@ impl Engine {
     }
 
     fn acceptance(&self, by: &Principal, submission: Submission) -> Acceptance {
-        let mut envelope = json!({
-            "platform": submission.platform, "account_id": submission.account_id,
-            "session_id": submission.session_id, "correlation_id": submission.correlation_id,
-            "priority": submission.priority, "not_before": submission.not_before,
-            "deadline": submission.deadline, "policy": submission.policy,
-        });
-        let whole = json!({ "kind": submission.kind, "payload": submission.payload, "envelope": envelope });
-        // Who asks is no part of what is asked: the same command from elsewhere has the same fingerprint.
-        if let Some(caller) = submission.caller {
-            envelope["caller"] = caller.caller().into();
-        }
+        let fingerprint = submission.idempotency_key.as_ref().map(|_| submission.fingerprint()).unwrap_or_default();
         let workflow = self.registry().versioned(&submission.kind).unwrap_or_default();
-        let (input, envelope) = (document::raw(&submission.payload), document::raw(&envelope));
+        let (input, envelope) = (document::raw(&submission.payload), submission.envelope());
         Acceptance {
             run: RunId::new(self.clock()),
             client: submission.client_id,
@@ -164,7 +154,7 @@ impl Engine {
             bytes: input.get().len() + envelope.get().len(),
             input,
             envelope,
-            fingerprint: submission.idempotency_key.as_ref().map(|_| document::fingerprint(&whole)).unwrap_or_default(),
+            fingerprint,
             key: submission.idempotency_key,
             trace_id: match submission.caller {
                 Some(caller) => caller.trace_id(),
@@ -175,7 +165,58 @@ impl Engine {
     }
 }
 
+/// What is said of a command beside its kind and payload. Most say nothing.
+#[derive(serde::Serialize)]
+struct Envelope<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
+}
+
 impl Submission {
+    /// Tells commands apart that came under the same key. Who asks is no part of what is asked: the same command from
+    /// elsewhere has the same fingerprint.
+    fn fingerprint(&self) -> String {
+        document::fingerprint(&json!({
+            "kind": self.kind, "payload": self.payload,
+            "envelope": {
+                "platform": self.platform, "account_id": self.account_id,
+                "session_id": self.session_id, "correlation_id": self.correlation_id,
+                "priority": self.priority, "not_before": self.not_before,
+                "deadline": self.deadline, "policy": self.policy,
+            },
+        }))
+    }
+
+    fn envelope(&self) -> crate::document::Raw {
+        document::raw(&Envelope {
+            platform: self.platform.as_deref(),
+            account_id: self.account_id.as_deref(),
+            session_id: self.session_id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            priority: self.priority,
+            not_before: self.not_before,
+            deadline: self.deadline,
+            policy: self.policy.as_ref(),
+            caller: self.caller.as_ref().map(TraceContext::caller),
+        })
+    }
+
     /// Checks everything that can be said of it without knowing who asks and which workflows there are: what passes
     /// can be stored.
     pub fn check(&self) -> Result<(), SubmitError> {

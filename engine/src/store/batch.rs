@@ -1,11 +1,11 @@
 //! Folding and shaping: from records to the typed arrays of one statement. Pure.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::record::{Kind, Record};
-use crate::document::Raw;
 
 /// Whether `later` may join `earlier` in one row change: both only advance the same run, in order.
 pub(crate) fn folds(earlier: &Record, later: &Record) -> bool {
@@ -27,21 +27,22 @@ pub(crate) fn fold(earlier: &mut Record, later: Record) {
     earlier.audits.extend(later.audits);
 }
 
-/// The arrays of `fermata.write`, in its order.
+/// The arrays of `fermata.write`, in its order; what they hold stays with the records.
 #[derive(Debug, Default)]
-pub(crate) struct Columns {
+pub(crate) struct Columns<'a> {
     pub(crate) ids: Vec<Uuid>,
-    pub(crate) clients: Vec<String>,
+    pub(crate) clients: Vec<&'a str>,
     pub(crate) kinds: Vec<i16>,
     pub(crate) epochs: Vec<i32>,
     pub(crate) seqs: Vec<i32>,
     pub(crate) nexts: Vec<i32>,
     pub(crate) inboxes: Vec<i32>,
+    pub(crate) generations: Vec<i32>,
     pub(crate) dues: Vec<Option<chrono::DateTime<chrono::Utc>>>,
     pub(crate) words: Vec<Option<&'static str>>,
-    pub(crate) bodies: Vec<Option<Json<Raw>>>,
-    pub(crate) steps: StepColumns,
-    pub(crate) events: EventColumns,
+    pub(crate) bodies: Vec<Option<Json<&'a RawValue>>>,
+    pub(crate) steps: StepColumns<'a>,
+    pub(crate) events: EventColumns<'a>,
     /// Rows to lock in order first: only when a record touches another row than its own.
     pub(crate) locks: Option<Vec<Uuid>>,
     pub(crate) rare: Option<Json<Value>>,
@@ -50,34 +51,35 @@ pub(crate) struct Columns {
 
 /// The arrays of checkpoints.
 #[derive(Debug, Default)]
-pub(crate) struct StepColumns {
+pub(crate) struct StepColumns<'a> {
     pub(crate) ords: Vec<i32>,
-    pub(crate) keys: Vec<String>,
+    pub(crate) keys: Vec<&'a str>,
     pub(crate) attempts: Vec<i16>,
     pub(crate) kinds: Vec<i16>,
     pub(crate) besides: Vec<bool>,
-    pub(crate) hashes: Vec<String>,
-    pub(crate) outputs: Vec<Option<Json<Raw>>>,
-    pub(crate) errors: Vec<Option<Json<Raw>>>,
+    pub(crate) hashes: Vec<&'a str>,
+    pub(crate) outputs: Vec<Option<Json<&'a RawValue>>>,
+    pub(crate) errors: Vec<Option<Json<&'a RawValue>>>,
     pub(crate) started: Vec<chrono::DateTime<chrono::Utc>>,
 }
 
 /// The arrays of events.
 #[derive(Debug, Default)]
-pub(crate) struct EventColumns {
+pub(crate) struct EventColumns<'a> {
     pub(crate) ords: Vec<i32>,
+    pub(crate) clients: Vec<&'a str>,
+    pub(crate) runs: Vec<Uuid>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) severities: Vec<i16>,
-    pub(crate) datas: Vec<Json<Raw>>,
+    pub(crate) datas: Vec<Json<&'a RawValue>>,
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     /// Shapes records that are sorted by run, at most one per run.
-    pub(crate) fn of(records: &[Record]) -> Self {
+    pub(crate) fn of(records: impl Iterator<Item = &'a Record> + Clone) -> Self {
         let mut columns = Self::default();
         let (mut rare, mut audits, mut locks) = (Vec::new(), Vec::new(), Vec::new());
-        for (n, record) in records.iter().enumerate() {
-            let ord = i32::try_from(n + 1).unwrap_or(i32::MAX);
+        for (record, ord) in records.clone().zip(1..) {
             columns.push(record);
             columns.steps.push(ord, record);
             columns.events.push(ord, record);
@@ -90,7 +92,7 @@ impl Columns {
         }
         if !locks.is_empty() {
             // All of them, not only those: a lock taken outside of the order could wait in a circle.
-            locks.extend(records.iter().map(|record| record.run.0));
+            locks.extend(records.map(|record| record.run.0));
             columns.locks = Some(locks);
         }
         columns.rare = sorted_by_intent(rare).map(Json);
@@ -98,9 +100,9 @@ impl Columns {
         columns
     }
 
-    fn push(&mut self, record: &Record) {
+    fn push(&mut self, record: &'a Record) {
         self.ids.push(record.run.0);
-        self.clients.push(record.client.to_string());
+        self.clients.push(&record.client);
         self.kinds.push(match record.kind {
             Kind::Advance => 0,
             Kind::Suspend => 1,
@@ -111,35 +113,38 @@ impl Columns {
         self.seqs.push(record.seq);
         self.nexts.push(record.next);
         self.inboxes.push(record.inbox);
+        self.generations.push(record.generation);
         self.dues.push(record.due);
         self.words.push(record.word);
-        self.bodies.push(record.body.clone().map(Json));
+        self.bodies.push(record.body.as_deref().map(Json));
     }
 }
 
-impl StepColumns {
-    fn push(&mut self, ord: i32, record: &Record) {
+impl<'a> StepColumns<'a> {
+    fn push(&mut self, ord: i32, record: &'a Record) {
         for step in &record.steps {
             self.ords.push(ord);
-            self.keys.push(step.key.clone());
+            self.keys.push(&step.key);
             self.attempts.push(i16::try_from(step.attempt).unwrap_or(i16::MAX));
             self.kinds.push(step.kind);
             self.besides.push(step.beside);
-            self.hashes.push(step.input_hash.clone());
-            self.outputs.push(step.output.clone().map(Json));
-            self.errors.push(step.error.clone().map(Json));
+            self.hashes.push(&step.input_hash);
+            self.outputs.push(step.output.as_deref().map(Json));
+            self.errors.push(step.error.as_deref().map(Json));
             self.started.push(step.started_at);
         }
     }
 }
 
-impl EventColumns {
-    fn push(&mut self, ord: i32, record: &Record) {
+impl<'a> EventColumns<'a> {
+    fn push(&mut self, ord: i32, record: &'a Record) {
         for event in &record.events {
             self.ords.push(ord);
+            self.clients.push(&record.client);
+            self.runs.push(record.run.0);
             self.kinds.push(event.kind);
             self.severities.push(event.severity as i16);
-            self.datas.push(Json(event.data.clone()));
+            self.datas.push(Json(&event.data));
         }
     }
 }
@@ -190,6 +195,7 @@ mod tests {
             epoch: 1,
             seq,
             next: seq + 1,
+            generation: 0,
             inbox: 0,
             due: None,
             word: None,
@@ -222,7 +228,7 @@ mod tests {
                 prop_assert!(folds(&folded, &later));
                 fold(&mut folded, later);
             }
-            let columns = Columns::of(&[folded]);
+            let columns = Columns::of(std::iter::once(&folded));
             prop_assert_eq!((&columns.seqs, &columns.nexts), (&vec![0], &vec![i32::try_from(counts.len()).unwrap()]));
             let seen: Vec<String> = columns.events.datas.iter().map(|data| data.0.get().to_owned()).collect();
             let expected: Vec<String> = counts.iter().enumerate()

@@ -1,23 +1,14 @@
-//! What arrives from outside a lease: signals, decisions, cancel, resume.
+//! What arrives from outside a lease: decisions, cancel, resume. (Signals ride with the writer's batches.)
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use sqlx::{Executor, Row};
 
+use super::record::{Sending, Sent};
 use super::{Store, StoreError};
-use crate::id::{GateId, RunId, SignalId};
+use crate::id::{GateId, RunId};
 use crate::read::GateView;
-use crate::rigged::mutant;
-use crate::run::{Decision, NewSignal};
-
-/// What became of a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
-    Applied,
-    Replayed,
-    Ended,
-    Missing,
-}
+use crate::run::Decision;
 
 /// What became of a resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,32 +36,22 @@ impl Store {
             .await?)
     }
 
-    pub(crate) async fn send_signal(
-        &self,
-        id: SignalId,
-        target: Target<'_>,
-        signal: &NewSignal,
-    ) -> Result<Sent, StoreError> {
-        if mutant!("no-rollback") {
-            let mut connection = self.direct.acquire().await?;
-            connection.execute("begin").await?;
-            connection.execute("commit").await?;
-        }
-        let word: String = sqlx::query_scalar("select fermata.send_signal(now(), $1, $2, $3, $4, $5, $6)")
-            .bind(id.0)
-            .bind(target.run.0)
-            .bind(target.client)
-            .bind(&signal.name)
-            .bind(Json(&signal.payload))
-            .bind(target.actor)
+    /// For the rig: a signal without the writer, on a connection of the pool on which a transaction is begun by hand.
+    /// A caller who goes away leaves it begun, for whoever comes next.
+    pub(crate) async fn signal_by_hand(&self, sending: &Sending) -> Result<Sent, StoreError> {
+        let mut connection = self.direct.acquire().await?;
+        connection.execute("begin").await?;
+        connection.execute("commit").await?;
+        drop(connection);
+        let signal = json!([{
+            "id": sending.id, "run": sending.run, "client": sending.client, "actor": sending.actor,
+            "name": sending.name, "payload": &*sending.payload,
+        }]);
+        let sent: Vec<String> = sqlx::query_scalar("select sent from fermata.commit(now(), signals => $1)")
+            .bind(Json(signal))
             .fetch_one(&self.direct)
             .await?;
-        Ok(match word.as_str() {
-            "applied" => Sent::Applied,
-            "replayed" => Sent::Replayed,
-            "ended" => Sent::Ended,
-            _ => Sent::Missing,
-        })
+        Ok(sent.first().map_or(Sent::Missing, |word| Sent::of(word)))
     }
 
     pub(crate) async fn cancel_run(&self, target: Target<'_>, why: &str) -> Result<String, StoreError> {

@@ -1,4 +1,4 @@
-//! Claim, wake, reap: how runs get to nodes and away from dead ones.
+//! Claim, wake, reap: how runs get to nodes and away from dead ones. Claims ride with the writer's batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,34 +35,17 @@ pub(crate) struct Claim {
 }
 
 /// What a claim asks for.
-#[derive(Debug)]
-pub(crate) struct Want<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
     pub(crate) node: NodeId,
-    pub(crate) slots: usize,
     /// `name@version` of what this node hosts.
-    pub(crate) hosted: &'a [String],
+    pub(crate) hosted: Arc<[String]>,
     /// The last client served, so that the next claim begins after it.
-    pub(crate) after: &'a str,
+    pub(crate) after: String,
     pub(crate) max_deliveries: i32,
 }
 
 impl Store {
-    /// Claims up to `slots` ready runs, in turns between clients.
-    pub(crate) async fn claim(&self, want: &Want<'_>) -> Result<Vec<Claim>, StoreError> {
-        let rows = sqlx::query(
-            "select c.*, (select r.caller from fermata.run r where r.id = c.id) as caller
-             from fermata.claim(now(), $1, $2, $3, $4, $5) c",
-        )
-        .bind(want.node.0)
-        .bind(i32::try_from(want.slots).unwrap_or(i32::MAX))
-        .bind(want.hosted)
-        .bind(want.after)
-        .bind(want.max_deliveries)
-        .fetch_all(&self.direct)
-        .await?;
-        rows.iter().map(|row| Ok(claim(row)?)).collect()
-    }
-
     /// The runs that a node holds by the database's word, with their epochs.
     pub(crate) async fn held(&self, node: NodeId) -> Result<Vec<(RunId, i32)>, StoreError> {
         let rows: Vec<(uuid::Uuid, i32)> =
@@ -92,7 +75,7 @@ impl Store {
     }
 }
 
-fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
+pub(super) fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
     Ok(Claim {
         run: RunId(row.try_get("id")?),
         client: row.try_get::<String, _>("client_id")?.into(),

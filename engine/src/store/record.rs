@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::document::Raw;
 
 use crate::event::Severity;
-use crate::id::RunId;
+use crate::id::{RunId, SignalId};
 
 /// What a record does to its run's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) struct Record {
     /// The `seq` that the run must have; it then has `next`.
     pub(crate) seq: i32,
     pub(crate) next: i32,
+    /// The generation that its steps belong to.
+    pub(crate) generation: i32,
     /// How much of the inbox the holder had seen, for [`Kind::Suspend`].
     pub(crate) inbox: i32,
     /// When a waiting run is to be woken.
@@ -132,4 +134,46 @@ pub(crate) enum Accepted {
     Mismatch(RunId),
     /// Postgres will not take its content.
     Unstorable(String),
+}
+
+/// A signal on its way to a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    pub(crate) id: SignalId,
+    pub(crate) run: RunId,
+    /// Whose run it must be; `*` for any.
+    pub(crate) client: String,
+    pub(crate) actor: String,
+    pub(crate) name: String,
+    pub(crate) payload: Raw,
+}
+
+/// What became of a signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The run finds it when it next looks, or has just become ready.
+    Applied,
+    /// The run is in some node's hands, which is to be told.
+    Held,
+    /// It was sent before.
+    Replayed,
+    /// The run has ended.
+    Ended,
+    /// There is no such run.
+    Missing,
+    /// Postgres will not take its content.
+    Unstorable(String),
+}
+
+impl Sent {
+    /// In the words of `fermata.leave_signal`.
+    pub(crate) fn of(word: &str) -> Self {
+        match word {
+            "applied" => Self::Applied,
+            "held" => Self::Held,
+            "replayed" => Self::Replayed,
+            "ended" => Self::Ended,
+            _ => Self::Missing,
+        }
+    }
 }

@@ -1,27 +1,32 @@
 //! The group writer: the only way that runs, steps and actions are written (design, section 4).
 //!
-//! Callers hand in a record and await its outcome. Each lane owns one connection, drains what has
-//! gathered while the last commit was in flight, and writes it in one round trip.
+//! Callers hand in a record, a command, a signal or a wish for runs, and await its outcome. Each lane owns one
+//! connection, drains what has gathered while the last commit was in flight, and commits it in one
+//! round trip.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking::Queue;
+use parking::{Load, Queue};
 use sqlx::postgres::PgConnection;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use super::record::{Acceptance, Accepted, Outcome, Record};
+use super::record::{Acceptance, Accepted, Kind, Outcome, Record, Sending, Sent};
 use super::{Role, Store, StoreError};
 use crate::clock::Clock;
 use crate::rigged::mutant;
 use crate::telemetry;
 
+mod commit;
 mod parking;
 mod send;
+mod wish;
+
+pub(crate) use wish::{Coming, Granted, Wish};
 
 /// The most records in one batch (writer.md: more is slower).
 pub(crate) const MAX_BATCH: usize = 256;
@@ -42,6 +47,8 @@ pub(crate) enum Item {
     Write(Box<Record>, oneshot::Sender<Result<Outcome, StoreError>>),
     /// A new command.
     Accept(Box<Acceptance>, oneshot::Sender<Result<Accepted, StoreError>>),
+    /// A signal.
+    Signal(Box<Sending>, oneshot::Sender<Result<Sent, StoreError>>),
 }
 
 /// Told after each commit, with what the commit may have made ready.
@@ -105,6 +112,25 @@ impl Writer {
         told.await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Leaves a signal; returns when it is durable.
+    pub(crate) async fn signal(&self, sending: Sending) -> Result<Sent, StoreError> {
+        let (tell, told) = oneshot::channel();
+        self.queue.push(Item::Signal(Box::new(sending), tell))?;
+        told.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Lets a wish ride with the next batch that makes runs ready, or, `at_once`, with the next that goes.
+    ///
+    /// A node has one wish at a time; an earlier one is dropped.
+    pub(crate) fn wish(&self, wish: Wish, at_once: bool) {
+        self.queue.wish(wish, at_once);
+    }
+
+    /// Takes the wish back; whether it was still there.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.queue.withdraw()
+    }
+
     /// Lets the lanes end once the queue is empty.
     pub(crate) fn stop(&self) {
         self.queue.stop();
@@ -125,12 +151,9 @@ impl Lane {
         while self.queue.wait().await {
             // Those who were woken by the same commit get to add theirs (writer.md: +30 %).
             tokio::task::yield_now().await;
-            let items = self.queue.take();
-            if items.is_empty() {
-                continue;
-            }
-            let runs: Vec<_> = items.iter().filter_map(Item::run).collect();
-            self.send(items).await;
+            let Some(load) = self.queue.take() else { continue };
+            let runs: Vec<_> = load.items.iter().filter_map(Item::run).collect();
+            self.send(load).await;
             self.queue.release(&runs);
         }
     }
@@ -163,7 +186,15 @@ impl Item {
     fn run(&self) -> Option<crate::id::RunId> {
         match self {
             Self::Write(record, _) => Some(record.run),
-            Self::Accept(..) => None,
+            Self::Accept(..) | Self::Signal(..) => None,
+        }
+    }
+
+    /// Whether some run may be ready once it is written.
+    fn makes_ready(&self) -> bool {
+        match self {
+            Self::Write(record, _) => record.kind == Kind::HandBack,
+            Self::Accept(..) | Self::Signal(..) => true,
         }
     }
 
@@ -171,6 +202,7 @@ impl Item {
         match self {
             Self::Write(record, _) => record.bytes(),
             Self::Accept(acceptance, _) => acceptance.bytes,
+            Self::Signal(sending, _) => sending.payload.get().len(),
         }
     }
 }

@@ -353,6 +353,7 @@ impl Session {
             epoch: self.claim.epoch,
             seq,
             next: seq + 1,
+            generation: self.claim.generation,
             inbox: state.inbox_read,
             due: None,
             word: None,

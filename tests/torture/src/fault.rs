@@ -104,7 +104,7 @@ fn database_link(chance: &mut StdRng) -> String {
 
 fn cut(chance: &mut StdRng) -> Blow {
     let after = chance.random_range(0..12);
-    let of = ["fermata.write", "fermata.accept", "fermata.claim", "", "fermata."][chance.random_range(0..5)];
+    let of = ["fermata.commit", "fermata.commit", "fermata.", ""][chance.random_range(0..4)];
     let kind = if chance.random_bool(0.8) { "cut_answer" } else { "half_answer" };
     Blow::Link {
         link: database_link(chance),

@@ -22,10 +22,11 @@ pub(super) struct Ground {
     pub(super) engine: Engine,
     private: Option<(PrivatePostgres, PathBuf)>,
     writer_connections: usize,
+    node: NodeOptions,
 }
 
 impl Ground {
-    /// Opens an engine on the database of `DATABASE_URL`, or on a private one.
+    /// Opens an engine on the database of `DATABASE_URL`, or on a private one. It carries no runs yet.
     pub(super) async fn prepare(slots: usize) -> Result<Self, Trouble> {
         let config = Config::load(&[Role::Tool], &Sources::of_process([]))?;
         let (url, private) = if let Some(url) = &config.database_url {
@@ -44,8 +45,18 @@ impl Ground {
         options.allow_unsafe_durability = config.allow_unsafe_durability;
         let writer_connections = options.writer_connections;
         let engine = Engine::open(options).await?;
-        engine.work(NodeOptions { slots, lease: config.lease, role: "bench".to_owned() }).await?;
-        Ok(Self { engine, private, writer_connections })
+        let node = NodeOptions { slots, lease: config.lease, role: "bench".to_owned() };
+        Ok(Self { engine, private, writer_connections, node })
+    }
+
+    /// Begins to carry runs.
+    pub(super) async fn work(&self) -> Result<(), Trouble> {
+        Ok(self.engine.work(self.node.clone()).await?)
+    }
+
+    /// Whether the database goes when the measurement is over.
+    pub(super) fn is_private(&self) -> bool {
+        self.private.is_some()
     }
 
     /// What one must know to compare.

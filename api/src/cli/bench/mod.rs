@@ -56,7 +56,7 @@ enum Workload {
     W3,
     /// The same with 10 steps
     W10,
-    /// Single submissions from concurrent callers, acknowledged one by one
+    /// Single submissions from concurrent callers, acknowledged one by one; carried out only afterwards
     Submit,
     /// Idle system, one at a time: submission to first step, and to the result
     Latency,
@@ -129,7 +129,13 @@ async fn measure(
         completed: &|| completed(recorder),
     };
     remark(format_args!("bench: warming up with {WARM_UP} runs"));
-    workload::batch(&Plan { runs: WARM_UP, ..plan }).await?;
+    let warm_up = Plan { runs: WARM_UP, ..plan };
+    if args.workload == Workload::Submit {
+        workload::submit(&warm_up).await?;
+    } else {
+        ground.work().await?;
+        workload::batch(&warm_up).await?;
+    }
     remark(format_args!("bench: {} with {runs} runs, {steps} steps, concurrency {concurrency}", args.workload.name()));
     let before = Reading::take(&ground.engine).await?;
     let measured = match args.workload {
@@ -140,6 +146,11 @@ async fn measure(
         Workload::Events => Box::pin(events::events(&plan)).await?,
     };
     let after = Reading::take(&ground.engine).await?;
+    if args.workload == Workload::Submit && !ground.is_private() {
+        remark(format_args!("bench: carrying out what was submitted"));
+        ground.work().await?;
+        workload::carried(&Plan { runs: WARM_UP + runs, ..plan }).await?;
+    }
     let mut answer = json!({
         "workload": args.workload.name(), "runs": runs, "steps": steps, "concurrency": concurrency,
     });

@@ -57,19 +57,29 @@ pub(super) struct Measured {
 
 /// First submission to last completion.
 pub(super) async fn batch(plan: &Plan<'_>) -> Result<Measured, Trouble> {
-    let clock = plan.engine.clock();
+    let began = plan.engine.clock().monotonic();
     let before = (plan.completed)();
+    submit_all(plan).await?;
+    carried_since(plan, &before).await?;
+    Ok(Measured { took: plan.engine.clock().monotonic().duration_since(began), ..Measured::default() })
+}
+
+/// Waits until all of the plan's runs have succeeded in this process.
+pub(super) async fn carried(plan: &Plan<'_>) -> Result<(), Trouble> {
+    carried_since(plan, &HashMap::new()).await
+}
+
+async fn carried_since(plan: &Plan<'_>, before: &HashMap<String, usize>) -> Result<(), Trouble> {
+    let clock = plan.engine.clock();
     let since = |how: &str, now: &HashMap<String, usize>| {
         now.get(how).copied().unwrap_or(0) - before.get(how).copied().unwrap_or(0)
     };
-    let began = clock.monotonic();
-    submit_all(plan).await?;
-    let (mut told, mut moved, mut last) = (began, began, 0);
+    let (mut told, mut moved, mut last) = (clock.monotonic(), clock.monotonic(), 0);
     loop {
         let counted = (plan.completed)();
         let (done, now) = (since("succeeded", &counted), clock.monotonic());
         if done >= plan.runs {
-            return Ok(Measured { took: now.duration_since(began), ..Measured::default() });
+            return Ok(());
         }
         if since("failed", &counted) > 0 {
             return Err(Trouble::failed("a run of the benchmark failed").remedy("fermata runs list --state FAILED"));
@@ -118,7 +128,7 @@ pub(super) async fn latency(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     for _ in 0..plan.runs {
         let (asked_at, asked) = (clock.now(), clock.monotonic());
         let run = submit_one(plan, false).await?;
-        reaches(plan.engine, run, "SUCCEEDED").await?;
+        succeeds(plan.engine, run).await?;
         measured.result_times.push(ms(clock.monotonic().duration_since(asked)));
         if let Some(first) = first_step(plan.engine, run).await? {
             measured.times.push(between(asked_at, first.started_at));
@@ -140,7 +150,7 @@ pub(super) async fn signal(plan: &Plan<'_>) -> Result<Measured, Trouble> {
         let signal = NewSignal { id: None, name: GO.to_owned(), payload: Value::Null };
         let sent = plan.engine.signal(&Principal::operator(), run, signal).await;
         sent.map_err(|error| Trouble::failed("a signal was refused").why(error.to_string()))?;
-        reaches(plan.engine, run, "SUCCEEDED").await?;
+        succeeds(plan.engine, run).await?;
         if let Some(next) = first_step(plan.engine, run).await? {
             measured.times.push(between(sent_at, next.started_at));
         }
@@ -166,7 +176,17 @@ async fn submit_one(plan: &Plan<'_>, wait_signal: bool) -> Result<RunId, Trouble
     }
 }
 
-/// Waits as a caller would: looks until the command has this status.
+/// Waits for the run's result.
+async fn succeeds(engine: &Engine, run: RunId) -> Result<(), Trouble> {
+    let ended = engine.ended(&Principal::operator(), run, PATIENCE).await;
+    match ended.map_err(|error| Trouble::failed("a command cannot be read").why(error.to_string()))? {
+        Some(ending) if ending.status == "SUCCEEDED" => Ok(()),
+        Some(_) => Err(Trouble::failed(format!("run {run} of the benchmark failed"))),
+        None => Err(Trouble::new(Exit::Unreachable, format!("run {run} did not end in time"))),
+    }
+}
+
+/// Looks until the command has this status.
 async fn reaches(engine: &Engine, run: RunId, wanted: &str) -> Result<(), Trouble> {
     let clock = engine.clock();
     let began: Instant = clock.monotonic();

@@ -132,6 +132,7 @@ fn record(from: &Value, seq: i32) -> Record {
         epoch: number(from, "epoch", 1),
         seq,
         next: seq.wrapping_add(1),
+        generation: number(from, "generation", 0),
         inbox: number(from, "inbox", 0),
         due: None,
         word: None,
@@ -157,7 +158,7 @@ fn brought(record: &Record) -> Vec<String> {
 }
 
 fn check_columns(records: &[Record]) {
-    let columns = Columns::of(records);
+    let columns = Columns::of(records.iter());
     let runs: Vec<Uuid> = records.iter().map(|record| record.run.0).collect();
     assert_eq!(columns.ids, runs);
     let (steps, events) = (&columns.steps, &columns.events);
@@ -165,6 +166,7 @@ fn check_columns(records: &[Record]) {
     assert_eq!(rows, [records.len(); 4]);
     let rows = [columns.nexts.len(), columns.inboxes.len(), columns.dues.len(), columns.bodies.len()];
     assert_eq!((rows, columns.words.len()), ([records.len(); 4], records.len()));
+    assert_eq!(columns.generations.len(), records.len());
     let ords = |of: &dyn Fn(&Record) -> usize| -> Vec<i32> {
         records.iter().zip(1..).flat_map(|(record, ord)| vec![ord; of(record)]).collect()
     };
@@ -177,6 +179,7 @@ fn check_columns(records: &[Record]) {
     assert!(steps.attempts.iter().all(|attempt| *attempt >= 0));
     let count = events.ords.len();
     assert_eq!([events.kinds.len(), events.severities.len(), events.datas.len()], [count; 3]);
+    assert_eq!([events.clients.len(), events.runs.len()], [count; 2]);
     let numbered = |parts: Option<&Json<Value>>| -> Vec<i32> {
         let parts = parts.and_then(|parts| parts.0.as_array()).into_iter().flatten();
         parts.map(|part| i32::try_from(part["ord"].as_i64().unwrap()).unwrap()).collect()

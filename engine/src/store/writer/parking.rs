@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::{AtomicBool, AtomicUsize, HashSet, Item, LEAST_SHARE, MAX_BATCH, MAX_BATCH_BYTES, MAX_QUEUED, Ordering};
-use super::{SPLIT_FROM, StoreError, VecDeque};
+use super::{SPLIT_FROM, StoreError, VecDeque, Wish};
 use crate::id::RunId;
 
 /// The queue in front of the lanes. Bounded by [`MAX_QUEUED`].
@@ -23,12 +23,21 @@ struct Inner {
     /// Runs with a record in flight on some lane: their next records wait, so that one run's
     /// records are committed in order whatever lane takes them.
     in_flight: HashSet<RunId>,
+    wish: Option<Wish>,
+    /// The wish goes without waiting for a batch that makes runs ready.
+    at_once: bool,
+}
+
+/// What a lane commits next: never nothing.
+pub(super) struct Load {
+    pub(super) items: Vec<Item>,
+    pub(super) wish: Option<Wish>,
 }
 
 impl Queue {
     pub(super) fn new(lanes: usize) -> Self {
         Self {
-            inner: Mutex::new(Inner { items: VecDeque::new(), in_flight: HashSet::new() }),
+            inner: Mutex::new(Inner { items: VecDeque::new(), in_flight: HashSet::new(), wish: None, at_once: false }),
             notify: Notify::new(),
             stopping: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
@@ -74,11 +83,30 @@ impl Queue {
 
     fn has_work(&self) -> bool {
         let inner = self.inner();
+        if inner.wish.is_some() && inner.at_once {
+            return true;
+        }
         inner.items.iter().take(MAX_BATCH).any(|item| item.run().is_none_or(|run| !inner.in_flight.contains(&run)))
     }
 
-    /// Takes a lane's share: everything, or half of a long queue when another lane is idle.
-    pub(super) fn take(&self) -> Vec<Item> {
+    pub(super) fn wish(&self, wish: Wish, at_once: bool) {
+        {
+            let mut inner = self.inner();
+            inner.wish = Some(wish);
+            inner.at_once = at_once;
+        }
+        if at_once {
+            self.notify.notify_one();
+        }
+    }
+
+    pub(super) fn withdraw(&self) -> bool {
+        self.inner().wish.take().is_some()
+    }
+
+    /// Takes a lane's share: everything, or half of a long queue when another lane is idle; and the wish when it is
+    /// to go.
+    pub(super) fn take(&self) -> Option<Load> {
         let mut inner = self.inner();
         let queued = inner.items.len();
         let shared = queued >= SPLIT_FROM && self.lanes > 1 && self.idle.load(Ordering::Relaxed) > 0;
@@ -104,11 +132,16 @@ impl Queue {
         }
         inner.in_flight.extend(mine);
         let more = !inner.items.is_empty();
+        let goes = inner.at_once || taken.iter().any(Item::makes_ready);
+        let mut wish = if goes { inner.wish.take() } else { None };
         drop(inner);
         if more {
             self.notify.notify_one();
         }
-        taken
+        if let Some(wish) = &mut wish {
+            wish.fill();
+        }
+        (wish.is_some() || !taken.is_empty()).then_some(Load { items: taken, wish })
     }
 
     /// The runs' records are settled: their next ones may go.

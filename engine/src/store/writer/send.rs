@@ -1,34 +1,37 @@
-//! One batch over one connection: round trip, outcomes, and what to do when it fails.
+//! From what has gathered to commits: rounds, outcomes, and what to do when a commit fails.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
-use sqlx::Row;
-use sqlx::types::Json;
 use tokio::sync::oneshot::Sender;
 use tracing::warn;
 
-use super::{Acceptance, Accepted, Commit, Item, Lane, Outcome, Record, StoreError};
-use crate::document::Raw;
+use super::commit::Answer;
+use super::{Acceptance, Accepted, Commit, Item, Lane, Load, Outcome, Record, Sending, Sent, StoreError, Wish};
 use crate::id::RunId;
 use crate::rigged::{crash_point, mutant};
-use crate::store::batch::{Columns, fold, folds};
+use crate::store::batch::{fold, folds};
 use crate::store::record::Kind;
 
 /// A record (perhaps of several folded ones) and those who wait for it.
-struct Entry {
-    record: Record,
+pub(super) struct Entry {
+    pub(super) record: Record,
     waiting: Vec<Sender<Result<Outcome, StoreError>>>,
 }
 
 /// A command and the one who waits for it.
-type Submission = (Acceptance, Sender<Result<Accepted, StoreError>>);
+pub(super) type Submission = (Acceptance, Sender<Result<Accepted, StoreError>>);
 
-/// What `fermata.write` answered.
-struct Answer {
-    applied: HashMap<i32, (i32, bool)>,
-    refused: Value,
-    head: Option<i64>,
+/// A signal and the one who waits for it.
+pub(super) type Signal = (Sending, Sender<Result<Sent, StoreError>>);
+
+/// What goes in one commit: at most one record per run.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) submissions: Vec<Submission>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) signals: Vec<Signal>,
+    pub(super) wish: Option<Wish>,
 }
 
 /// What to do with a batch that failed.
@@ -42,13 +45,14 @@ enum Remedy {
 }
 
 impl Lane {
-    /// Writes everything in `items`; each waiter is told exactly once.
-    pub(super) async fn send(&mut self, items: Vec<Item>) {
-        let (mut entries, mut submissions) = (Vec::new(), Vec::new());
-        for item in items {
+    /// Commits everything in `load`; each waiter is told exactly once.
+    pub(super) async fn send(&mut self, load: Load) {
+        let (mut entries, mut submissions, mut signals) = (Vec::new(), Vec::new(), Vec::new());
+        for item in load.items {
             match item {
                 Item::Write(record, tell) => entries.push(Entry { record: *record, waiting: vec![tell] }),
                 Item::Accept(acceptance, tell) => submissions.push((*acceptance, tell)),
+                Item::Signal(sending, tell) => signals.push((*sending, tell)),
             }
         }
         if mutant!("lost-record")
@@ -58,178 +62,130 @@ impl Lane {
             let told = Outcome::Applied { inbox: entry.record.inbox, cancel: false };
             tell_all(vec![entry], &told);
         }
-        if !submissions.is_empty() {
-            self.accept(submissions).await;
-        }
-        for round in rounds(entries) {
-            self.write(round).await;
+        let mut rounds = rounds(entries).into_iter();
+        let entries = rounds.next().unwrap_or_default();
+        self.commit(Batch { submissions, entries, signals, wish: load.wish }).await;
+        for entries in rounds {
+            self.commit(Batch { entries, ..Batch::default() }).await;
         }
     }
 
-    async fn write(&mut self, entries: Vec<Entry>) {
-        let mut groups = vec![entries];
-        while let Some(mut group) = groups.pop() {
-            group.sort_by_key(|entry| entry.record.run);
-            let records: Vec<_> = group.iter().map(|entry| entry.record.clone()).collect();
+    async fn commit(&mut self, batch: Batch) {
+        let mut batches = vec![batch];
+        while let Some(mut batch) = batches.pop() {
+            batch.entries.sort_by_key(|entry| entry.record.run);
             let began = self.clock.monotonic();
-            crash_point!("batch-before-commit");
-            match self.try_write(&records).await {
+            if !batch.entries.is_empty() {
+                crash_point!("batch-before-commit");
+            }
+            if !batch.submissions.is_empty() {
+                crash_point!("submit-before-commit");
+            }
+            let error = match self.try_commit(&batch).await {
                 Ok(answer) => {
-                    crash_point!("batch-after-commit");
-                    let commit = Commit { ready: makes_ready(&records, &answer), head: answer.head };
-                    self.tell(commit, group.len(), began);
-                    settle(group, &answer);
+                    if !batch.entries.is_empty() {
+                        crash_point!("batch-after-commit");
+                    }
+                    if !batch.submissions.is_empty() {
+                        crash_point!("submit-after-commit");
+                    }
+                    self.tell(batch.commit(&answer), batch.len(), began);
+                    batch.settle(answer, self.clock.monotonic() - began);
+                    continue;
                 }
-                Err(error) => match remedy(&error) {
-                    Remedy::Halve(why) if group.len() == 1 => tell_all(group, &Outcome::Unstorable(why)),
-                    Remedy::Halve(_) => {
-                        let rest = group.split_off(group.len() / 2);
-                        groups.extend([rest, group]);
-                    }
-                    Remedy::Again => groups.push(group),
-                    Remedy::Reconnect => {
-                        warn!(error = %error, "a batch of {} was cut off, will send it again", group.len());
-                        self.connection = None;
-                        if self.connected().await.is_none() {
-                            return; // Dropping the waiters tells them that the node has stopped.
-                        }
-                        groups.push(group);
-                    }
-                },
+                Err(error) => error,
+            };
+            if let Some(wish) = batch.wish.take() {
+                warn!(error = %error, "runs could not be claimed, will try again");
+                wish.tell(None, self.clock.monotonic() - began);
             }
-        }
-    }
-
-    async fn try_write(&mut self, records: &[Record]) -> Result<Answer, StoreError> {
-        let Columns {
-            ids,
-            clients,
-            kinds,
-            epochs,
-            seqs,
-            nexts,
-            inboxes,
-            dues,
-            words,
-            bodies,
-            steps,
-            events,
-            locks,
-            rare,
-            audits,
-        } = Columns::of(records);
-        let Some(connection) = self.connected().await else { return Err(StoreError::Stopped) };
-        let row = sqlx::query(
-            "select * from fermata.write(now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-             $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)",
-        )
-        .bind(ids)
-        .bind(clients)
-        .bind(kinds)
-        .bind(epochs)
-        .bind(seqs)
-        .bind(nexts)
-        .bind(inboxes)
-        .bind(dues)
-        .bind(words)
-        .bind(bodies)
-        .bind(steps.ords)
-        .bind(steps.keys)
-        .bind(steps.attempts)
-        .bind(steps.kinds)
-        .bind(steps.besides)
-        .bind(steps.hashes)
-        .bind(steps.outputs)
-        .bind(steps.errors)
-        .bind(steps.started)
-        .bind(events.ords)
-        .bind(events.kinds)
-        .bind(events.severities)
-        .bind(events.datas)
-        .bind(locks)
-        .bind(rare)
-        .bind(audits)
-        .fetch_one(connection)
-        .await?;
-        let applied: Vec<i32> = row.try_get("applied")?;
-        let seen: Option<Vec<i32>> = row.try_get("seen")?;
-        let cancels: Option<Vec<bool>> = row.try_get("cancels")?;
-        let state = seen.unwrap_or_default().into_iter().zip(cancels.unwrap_or_default());
-        Ok(Answer {
-            applied: applied.into_iter().zip(state).collect(),
-            refused: row.try_get::<Json<Value>, _>("refused")?.0,
-            head: row.try_get("head")?,
-        })
-    }
-
-    async fn accept(&mut self, submissions: Vec<Submission>) {
-        let mut groups = vec![submissions];
-        while let Some(mut group) = groups.pop() {
-            let began = self.clock.monotonic();
-            crash_point!("submit-before-commit");
-            match self.try_accept(&group).await {
-                Ok(mut known) => {
-                    crash_point!("submit-after-commit");
-                    self.tell(Commit { ready: true, head: None }, group.len(), began);
-                    for (n, (_, tell)) in group.into_iter().enumerate() {
-                        // A waiter that went away has lost nothing: the command is durable.
-                        drop(tell.send(Ok(known.remove(&n).unwrap_or(Accepted::New))));
+            match remedy(&error) {
+                Remedy::Halve(why) if batch.len() <= 1 => batch.refuse(&why),
+                Remedy::Halve(_) => batches.extend(batch.halves()),
+                Remedy::Again => batches.push(batch),
+                Remedy::Reconnect => {
+                    warn!(error = %error, "a batch of {} was cut off, will send it again", batch.len());
+                    self.connection = None;
+                    if self.connected().await.is_none() {
+                        return; // Dropping the waiters tells them that the node has stopped.
                     }
+                    batches.push(batch);
                 }
-                Err(error) => match remedy(&error) {
-                    Remedy::Halve(why) if group.len() == 1 => {
-                        for (_, tell) in group {
-                            drop(tell.send(Ok(Accepted::Unstorable(why.clone()))));
-                        }
-                    }
-                    Remedy::Halve(_) => {
-                        let rest = group.split_off(group.len() / 2);
-                        groups.extend([rest, group]);
-                    }
-                    Remedy::Again => groups.push(group),
-                    Remedy::Reconnect => {
-                        self.connection = None;
-                        if self.connected().await.is_none() {
-                            return;
-                        }
-                        groups.push(group);
-                    }
-                },
             }
+            batches.retain(|batch| batch.len() > 0);
+        }
+    }
+}
+
+impl Batch {
+    /// How many wait for it, the wish aside.
+    fn len(&self) -> usize {
+        self.submissions.len() + self.entries.len() + self.signals.len()
+    }
+
+    /// What others are to be told of it.
+    fn commit(&self, answer: &Answer) -> Commit {
+        let made_ready = !self.submissions.is_empty() || !self.signals.is_empty() || makes_ready(&self.entries, answer);
+        // A claim that did not fill its seats left nothing behind that this node could carry.
+        let taken = self.wish.as_ref().is_some_and(|wish| answer.claims.len() < wish.seats());
+        Commit { ready: made_ready && !taken, head: answer.head }
+    }
+
+    fn settle(self, mut answer: Answer, took: std::time::Duration) {
+        // First: a step may begin while the others are told.
+        if let Some(wish) = self.wish {
+            wish.tell(Some(std::mem::take(&mut answer.claims)), took);
+        }
+        for (entry, ord) in self.entries.into_iter().zip(1..) {
+            let outcome = match answer.applied.get(&ord) {
+                Some(&(inbox, cancel)) => Outcome::Applied { inbox, cancel },
+                None => refusal(answer.refused.get(ord.to_string())),
+            };
+            tell_all(vec![entry], &outcome);
+        }
+        for ((acceptance, tell), ord) in self.submissions.into_iter().zip(1..) {
+            let accepted = match answer.known.get(&ord) {
+                // Our own id: this batch was sent before and its answer was lost.
+                Some(&(run, _)) if run == acceptance.run => Accepted::New,
+                Some(&(run, true)) => Accepted::Replayed(run),
+                Some(&(run, false)) => Accepted::Mismatch(run),
+                None => Accepted::New,
+            };
+            // A waiter that went away has lost nothing: the command is durable. So is the signal.
+            drop(tell.send(Ok(accepted)));
+        }
+        for ((_, tell), word) in self.signals.into_iter().zip(answer.sent) {
+            drop(tell.send(Ok(word)));
         }
     }
 
-    /// Answers what is known of those that were not newly accepted, by index.
-    async fn try_accept(&mut self, group: &[Submission]) -> Result<HashMap<usize, Accepted>, StoreError> {
-        fn column<T>(group: &[Submission], of: impl Fn(&Acceptance) -> T) -> Vec<T> {
-            group.iter().map(|(acceptance, _)| of(acceptance)).collect()
+    /// Tells the only one in it that Postgres will not have it.
+    fn refuse(self, why: &str) {
+        tell_all(self.entries, &Outcome::Unstorable(why.to_owned()));
+        for (_, tell) in self.submissions {
+            drop(tell.send(Ok(Accepted::Unstorable(why.to_owned()))));
         }
-        let Some(connection) = self.connected().await else { return Err(StoreError::Stopped) };
-        let rows = sqlx::query("select * from fermata.accept(now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
-            .bind(column(group, |a| a.run.0))
-            .bind(column(group, |a| a.client.clone()))
-            .bind(column(group, |a| a.kind.clone()))
-            .bind(column(group, |a| a.workflow.clone()))
-            .bind(column::<Json<Raw>>(group, |a| Json(a.input.clone())))
-            .bind(column::<Json<Raw>>(group, |a| Json(a.envelope.clone())))
-            .bind(column(group, |a| a.key.clone()))
-            .bind(column(group, |a| a.fingerprint.clone()))
-            .bind(column(group, |a| a.trace_id.clone()))
-            .bind(column(group, |a| a.submitted_by.clone()))
-            .fetch_all(connection)
-            .await?;
-        let mut known = HashMap::new();
-        for row in rows {
-            let index = usize::try_from(row.try_get::<i32, _>("ord")? - 1).unwrap_or_default();
-            let run = RunId(row.try_get("run_id")?);
-            // Our own id: this batch was sent before and its answer was lost.
-            if group.get(index).is_some_and(|(acceptance, _)| acceptance.run == run) {
-                continue;
+        for (_, tell) in self.signals {
+            drop(tell.send(Ok(Sent::Unstorable(why.to_owned()))));
+        }
+    }
+
+    fn halves(mut self) -> [Self; 2] {
+        let mut rest = Self::default();
+        let kinds = [!self.entries.is_empty(), !self.submissions.is_empty(), !self.signals.is_empty()];
+        if kinds.into_iter().filter(|kind| *kind).count() > 1 {
+            // One kind leaves, of which the others know nothing.
+            if self.signals.is_empty() {
+                rest.submissions = std::mem::take(&mut self.submissions);
+            } else {
+                rest.signals = std::mem::take(&mut self.signals);
             }
-            let same: bool = row.try_get("same")?;
-            known.insert(index, if same { Accepted::Replayed(run) } else { Accepted::Mismatch(run) });
+        } else {
+            rest.entries = self.entries.split_off(self.entries.len() / 2);
+            rest.submissions = self.submissions.split_off(self.submissions.len() / 2);
+            rest.signals = self.signals.split_off(self.signals.len() / 2);
         }
-        Ok(known)
+        [rest, self]
     }
 }
 
@@ -265,24 +221,13 @@ fn rounds(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
 
 /// Whether a batch made some run ready: a child began or ended, a run was handed back, or was put
 /// away while something arrived for it.
-fn makes_ready(records: &[Record], answer: &Answer) -> bool {
-    records.iter().zip(1..).any(|(record, ord)| {
+fn makes_ready(group: &[Entry], answer: &Answer) -> bool {
+    group.iter().map(|entry| &entry.record).zip(1..).any(|(record, ord)| {
         record.kind == Kind::HandBack
             || record.parent.is_some()
             || record.rare.iter().any(|part| part.get("op").and_then(Value::as_str) == Some("child"))
             || record.kind == Kind::Suspend && answer.applied.get(&ord).is_some_and(|(inbox, _)| *inbox != record.inbox)
     })
-}
-
-fn settle(group: Vec<Entry>, answer: &Answer) {
-    for (n, entry) in group.into_iter().enumerate() {
-        let ord = i32::try_from(n + 1).unwrap_or(i32::MAX);
-        let outcome = match answer.applied.get(&ord) {
-            Some(&(inbox, cancel)) => Outcome::Applied { inbox, cancel },
-            None => refusal(answer.refused.get(ord.to_string())),
-        };
-        tell_all(vec![entry], &outcome);
-    }
 }
 
 fn refusal(why: Option<&Value>) -> Outcome {
@@ -330,6 +275,7 @@ mod tests {
             epoch: 1,
             seq,
             next: seq + 1,
+            generation: 0,
             inbox: 0,
             due: None,
             word: None,
