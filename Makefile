@@ -11,10 +11,10 @@ BENCH_ARGS ?=
 # Twenty minutes from seed 1; `TORTURE_ARGS='fault stop --seed 17 --trials 1'` runs one trial again.
 TORTURE_ARGS ?= all --budget 1200 --seed 1
 
-.PHONY: help run test check bench torture fmt build rig bootstrap clean
+.PHONY: help run test check bench bench-peers torture fmt build rig bootstrap clean
 
 help: ## list the verbs (this is what plain `make` does)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## install what is missing, build, start `fermata dev`, take the tour, serve until Ctrl-C (CI=true: end after the tour)
 	@exec scripts/run.sh
@@ -30,6 +30,9 @@ check: bootstrap ## formatting, lints and documentation, all strict
 
 bench: build ## measure this machine (BENCH_ARGS goes to `fermata bench`)
 	@exec "$${CARGO_TARGET_DIR:-target}/release/fermata" bench $(BENCH_ARGS)
+
+bench-peers: bootstrap ## Fermata, its peers and the machine's limit, side by side: a table and a picture (see tests/peers/README.md)
+	@exec tests/peers/run.sh
 
 torture: build rig ## throw crashes, cuts and freezes at it, and check what it promised (TORTURE_ARGS goes to the rig)
 	@exec "$${CARGO_TARGET_DIR:-target}/release/fermata-torture" $(TORTURE_ARGS)
