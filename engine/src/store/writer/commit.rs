@@ -39,24 +39,7 @@ impl Lane {
         let Some(connection) = self.connected().await else { return Err(StoreError::Stopped) };
         let new = &batch.submissions;
         let want = batch.wish.as_ref().map(|wish| (wish.want(), wish.seats()));
-        let Columns {
-            ids,
-            clients,
-            kinds,
-            epochs,
-            seqs,
-            nexts,
-            inboxes,
-            generations,
-            dues,
-            words,
-            bodies,
-            steps,
-            events,
-            locks,
-            rare,
-            audits,
-        } = Columns::of(batch.entries.iter().map(|entry| &entry.record));
+        let records = Columns::of(batch.entries.iter().map(|entry| &entry.record));
         let rows = sqlx::query(COMMIT)
             .bind((!new.is_empty()).then(|| column(new, |a| a.run.0)))
             .bind(column(new, |a| a.client.as_str()))
@@ -73,35 +56,35 @@ impl Lane {
             .bind(want.map(|(want, _)| &*want.hosted))
             .bind(want.map(|(want, _)| want.after.as_str()))
             .bind(want.map(|(want, _)| want.max_deliveries))
-            .bind((!ids.is_empty()).then_some(ids))
-            .bind(clients)
-            .bind(kinds)
-            .bind(epochs)
-            .bind(seqs)
-            .bind(nexts)
-            .bind(inboxes)
-            .bind(generations)
-            .bind(dues)
-            .bind(words)
-            .bind(bodies)
-            .bind(steps.ords)
-            .bind(steps.keys)
-            .bind(steps.attempts)
-            .bind(steps.kinds)
-            .bind(steps.besides)
-            .bind(steps.hashes)
-            .bind(steps.outputs)
-            .bind(steps.errors)
-            .bind(steps.started)
-            .bind(events.ords)
-            .bind(events.clients)
-            .bind(events.runs)
-            .bind(events.kinds)
-            .bind(events.severities)
-            .bind(events.datas)
-            .bind(locked(locks, batch))
-            .bind(rare)
-            .bind(audits)
+            .bind((!records.ids.is_empty()).then_some(records.ids))
+            .bind(records.clients)
+            .bind(records.kinds)
+            .bind(records.epochs)
+            .bind(records.seqs)
+            .bind(records.nexts)
+            .bind(records.inboxes)
+            .bind(records.generations)
+            .bind(records.dues)
+            .bind(records.words)
+            .bind(records.bodies)
+            .bind(records.steps.ords)
+            .bind(records.steps.keys)
+            .bind(records.steps.attempts)
+            .bind(records.steps.kinds)
+            .bind(records.steps.besides)
+            .bind(records.steps.hashes)
+            .bind(records.steps.outputs)
+            .bind(records.steps.errors)
+            .bind(records.steps.started)
+            .bind(records.events.ords)
+            .bind(records.events.clients)
+            .bind(records.events.runs)
+            .bind(records.events.kinds)
+            .bind(records.events.severities)
+            .bind(records.events.datas)
+            .bind(locked(records.locks, batch))
+            .bind(records.rare)
+            .bind(records.audits)
             .bind((!batch.signals.is_empty()).then(|| Json(batch.signals.iter().map(Words::of).collect::<Vec<_>>())))
             .fetch_all(connection)
             .await?;
