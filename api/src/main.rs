@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Two fifths of a busy worker's own time went into glibc's (ARCHITECTURE.md, "The write path").
+/// Two fifths of a busy worker's own time went into glibc's (docs/decisions.md, "The allocator").
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -122,11 +122,12 @@ impl Engine {
             crash_point!("signal-after-commit");
         }
         match sent {
-            Sent::Held => {
+            // One that was there may be our own, sent again after its answer was lost, and nobody may have been told.
+            Sent::Held | Sent::Replayed => {
                 self.wake_up();
                 Ok(id)
             }
-            Sent::Applied | Sent::Replayed => Ok(id),
+            Sent::Applied => Ok(id),
             Sent::Ended => Err(ControlError::Ended),
             Sent::Missing => Err(ControlError::NotFound),
             Sent::Unstorable(message) => Err(ControlError::Invalid { pointer: String::new(), message }),

@@ -1,6 +1,6 @@
 //! From what has gathered to commits: rounds, outcomes, and what to do when a commit fails.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use tokio::sync::oneshot::Sender;
@@ -125,10 +125,18 @@ impl Batch {
 
     /// What others are to be told of it.
     fn commit(&self, answer: &Answer) -> Commit {
-        let made_ready = !self.submissions.is_empty() || !self.signals.is_empty() || makes_ready(&self.entries, answer);
-        // A claim that did not fill its seats left nothing behind that this node could carry.
-        let taken = self.wish.as_ref().is_some_and(|wish| answer.claims.len() < wish.seats());
-        Commit { ready: made_ready && !taken, head: answer.head }
+        Commit { ready: self.leaves_ready(answer), head: answer.head }
+    }
+
+    /// Whether it made a run ready that its own claim did not take: another node may host that one, or this one have
+    /// no slot for it.
+    fn leaves_ready(&self, answer: &Answer) -> bool {
+        let taken: HashSet<RunId> = answer.claims.iter().map(|claim| claim.run).collect();
+        let commands = self.submissions.iter().map(|(acceptance, _)| acceptance.run);
+        let signals = self.signals.iter().map(|(sending, _)| sending.run);
+        let woken = signals.zip(&answer.sent).filter(|(_, sent)| matches!(sent, Sent::Applied | Sent::Replayed));
+        let mut made_ready = commands.chain(woken.map(|(run, _)| run));
+        made_ready.any(|run| !taken.contains(&run)) || makes_ready(&self.entries, answer, &taken)
     }
 
     fn settle(self, mut answer: Answer, took: std::time::Duration) {
@@ -219,14 +227,16 @@ fn rounds(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     rounds
 }
 
-/// Whether a batch made some run ready: a child began or ended, a run was handed back, or was put
-/// away while something arrived for it.
-fn makes_ready(group: &[Entry], answer: &Answer) -> bool {
+/// Whether records made a run ready that is not among the taken: a child began or ended, a run was handed back, or was
+/// put away while something arrived for it.
+fn makes_ready(group: &[Entry], answer: &Answer, taken: &HashSet<RunId>) -> bool {
     group.iter().map(|entry| &entry.record).zip(1..).any(|(record, ord)| {
-        record.kind == Kind::HandBack
-            || record.parent.is_some()
+        let mail = || {
+            answer.applied.get(&ord).is_some_and(|(inbox, _)| record.kind == Kind::Suspend && *inbox != record.inbox)
+        };
+        record.parent.is_some()
             || record.rare.iter().any(|part| part.get("op").and_then(Value::as_str) == Some("child"))
-            || record.kind == Kind::Suspend && answer.applied.get(&ord).is_some_and(|(inbox, _)| *inbox != record.inbox)
+            || (record.kind == Kind::HandBack || mail()) && !taken.contains(&record.run)
     })
 }
 
@@ -263,9 +273,13 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use tokio::sync::oneshot;
     use uuid::Uuid;
 
     use super::*;
+    use crate::document;
+    use crate::id::SignalId;
+    use crate::store::queue::Claim;
 
     fn entry(run: u128, kind: Kind, seq: i32) -> Entry {
         let record = Record {
@@ -289,7 +303,111 @@ mod tests {
         Entry { record, waiting: Vec::new() }
     }
 
+    fn acceptance(run: u128) -> Submission {
+        let acceptance = Acceptance {
+            run: RunId(Uuid::from_u128(run)),
+            client: "c".into(),
+            kind: "test".into(),
+            workflow: "test@1".into(),
+            input: document::raw(&()),
+            envelope: document::raw(&()),
+            key: None,
+            fingerprint: String::new(),
+            trace_id: String::new(),
+            submitted_by: "me".into(),
+            bytes: 0,
+        };
+        (acceptance, oneshot::channel().0)
+    }
+
+    fn signal(run: u128) -> Signal {
+        let sending = Sending {
+            id: SignalId(Uuid::from_u128(run)),
+            run: RunId(Uuid::from_u128(run)),
+            client: "c".into(),
+            actor: "me".into(),
+            name: "go".into(),
+            payload: document::raw(&()),
+        };
+        (sending, oneshot::channel().0)
+    }
+
+    fn claim(run: u128) -> Claim {
+        Claim {
+            run: RunId(Uuid::from_u128(run)),
+            client: Arc::from("c"),
+            epoch: 1,
+            seq: 0,
+            generation: 0,
+            inbox: 0,
+            deliveries: 1,
+            cancel: false,
+            deadline: None,
+            parent: None,
+            kind: "test".into(),
+            input: Value::Null,
+            account_id: None,
+            trace_id: String::new(),
+            caller: None,
+            accepted_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn answer(sent: Vec<Sent>, claimed: &[u128]) -> Answer {
+        Answer {
+            applied: HashMap::new(),
+            refused: Value::Null,
+            known: HashMap::new(),
+            sent,
+            head: None,
+            claims: claimed.iter().map(|run| claim(*run)).collect(),
+        }
+    }
+
+    /// A claim takes only what its node hosts: with another node's runs its seats stay empty, and they are still ready.
+    #[test]
+    fn others_are_told_of_each_run_that_was_made_ready_and_not_taken() {
+        let handed_back = || vec![entry(3, Kind::HandBack, 0)];
+        let batch =
+            Batch { submissions: vec![acceptance(1)], signals: vec![signal(2)], entries: handed_back(), wish: None };
+        assert!(!batch.leaves_ready(&answer(vec![Sent::Applied], &[1, 2, 3])));
+        for taken in [[1, 2], [1, 3], [2, 3]] {
+            assert!(batch.leaves_ready(&answer(vec![Sent::Applied], &taken)), "{taken:?}");
+        }
+        // A run in some node's hands is not ready; of one whose signal was there, nobody knows who was told.
+        assert!(!batch.leaves_ready(&answer(vec![Sent::Held], &[1, 3])));
+        assert!(batch.leaves_ready(&answer(vec![Sent::Replayed], &[1, 3])));
+    }
+
     proptest! {
+        /// However a batch is made up, halving it ends with everybody alone, and nobody lost.
+        #[test]
+        fn halving_leaves_each_alone_and_loses_nobody(counts in [0_usize..20, 0_usize..20, 0_usize..20]) {
+            let [records, commands, signals] = counts;
+            let alone = |n: usize| u128::try_from(n).unwrap();
+            let mut batches = vec![Batch {
+                entries: (0..records).map(|n| entry(alone(n), Kind::Advance, 0)).collect(),
+                submissions: (0..commands).map(|n| acceptance(alone(n))).collect(),
+                signals: (0..signals).map(|n| signal(alone(n))).collect(),
+                wish: None,
+            }];
+            let mut seen = [0, 0, 0];
+            while let Some(batch) = batches.pop() {
+                let whole = batch.len();
+                if whole <= 1 {
+                    let [records, commands, signals] = &mut seen;
+                    *records += batch.entries.len();
+                    *commands += batch.submissions.len();
+                    *signals += batch.signals.len();
+                    continue;
+                }
+                let halves = batch.halves();
+                prop_assert!(halves.iter().all(|half| half.len() < whole));
+                batches.extend(halves);
+            }
+            prop_assert_eq!(seen, counts);
+        }
+
         /// A batch holds a run at most once, and a run's records go in the order they came.
         #[test]
         fn a_round_has_each_run_once_and_rounds_keep_its_order(
