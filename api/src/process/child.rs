@@ -24,26 +24,26 @@ const TAIL_LINES: usize = 12;
 
 /// How to start a child.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Its name, such as `worker-1`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What to run.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its arguments; no secret may be among them.
-    pub(super) arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// What its environment has beside ours.
-    pub(super) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Where its output goes.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
     /// What it writes when it is ready.
-    pub(super) ready_file: PathBuf,
+    pub(crate) ready_file: PathBuf,
     /// Kept out of our process group, because it would take Ctrl-C for its own end.
-    pub(super) apart: bool,
+    pub(crate) apart: bool,
 }
 
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     process: tokio::process::Child,
     /// Its process id.
     pub(super) pid: u32,
@@ -52,7 +52,7 @@ pub(super) struct Child {
 impl Plan {
     /// Starts the child. Must be called on the main thread: the kernel ties the child's life to the
     /// *thread* that started it.
-    pub(super) fn spawn(&self) -> Result<Child, Trouble> {
+    pub(crate) fn spawn(&self) -> Result<Child, Trouble> {
         let refused = |error: io::Error| {
             Trouble::failed(format!("{} did not start", self.name)).why(format!("{}: {error}", self.program.display()))
         };
@@ -88,7 +88,7 @@ impl Plan {
     }
 
     /// Waits until the child says that it is ready, and answers what it says.
-    pub(super) async fn ready<T: DeserializeOwned>(&self, child: &mut Child, clock: &Clock) -> Result<T, Trouble> {
+    pub(crate) async fn ready<T: DeserializeOwned>(&self, child: &mut Child, clock: &Clock) -> Result<T, Trouble> {
         let began = clock.monotonic();
         loop {
             if let Some(ready) = fs::read(&self.ready_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
@@ -116,12 +116,17 @@ impl Plan {
 
 impl Child {
     /// Waits until it ends, and says how.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(crate) async fn ended(&mut self) -> String {
         self.process.wait().await.map_or_else(|error| error.to_string(), ending)
     }
 
+    /// Kills it, as a crash would.
+    pub(crate) async fn kill(&mut self) -> io::Result<()> {
+        self.process.kill().await
+    }
+
     /// Asks it to end, and kills it when it has not within `patience`.
-    pub(super) async fn stop(&mut self, patience: Duration) {
+    pub(crate) async fn stop(&mut self, patience: Duration) {
         if let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended in between; then there is nothing to ask.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);

@@ -21,6 +21,7 @@ mod stage;
 mod token;
 mod trouble;
 
+pub(crate) use child::{Child, Plan as ChildPlan};
 pub(crate) use dev::READY_FILE;
 pub use dev::{DevOptions, dev};
 pub use exit::Exit;

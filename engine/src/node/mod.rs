@@ -24,15 +24,15 @@ use crate::artifact::Artifacts;
 use crate::clock::Clock;
 use crate::id::RunId;
 use crate::queue;
-use crate::store::writer::{Coming, Writer};
+use crate::store::writer::{Coming, MAX_CLAIM, Writer};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 use crate::trace::Traces;
 use crate::workflow::Registry;
 use crate::workflow::session::Session;
 
-/// Claimed runs that may wait for the worker to take them: it takes each at once.
-const DELIVERIES: usize = 64;
+/// Claimed runs that may wait for the worker: those of one claim, so that their first records go together.
+const DELIVERIES: usize = MAX_CLAIM;
 
 /// What all runs of one node share.
 pub(crate) struct Host {
@@ -138,7 +138,12 @@ pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node,
     tasks.spawn(reconcile::timers(Arc::clone(&host)));
     tasks.spawn(reconcile::reap(Arc::clone(&host), options.lease));
     tasks.spawn(reconcile::upkeep(Arc::clone(&host)));
-    tasks.spawn(queue::claim_forever(Arc::clone(&host), slots, lease.clone(), send));
+    // One for each batch that may be under way: a claim need not wait for the one before it.
+    for claimer in 0..host.writer.lanes() {
+        let claims = queue::claim_forever(Arc::clone(&host), claimer, Arc::clone(&slots), lease.clone(), send.clone());
+        tasks.spawn(claims);
+    }
+    drop(send);
     let worker = tokio::spawn(queue::work(Arc::clone(&host), deliveries));
     Ok(Node { host, tasks, worker, lease })
 }

@@ -3,13 +3,14 @@
 //! A claim whose answer was lost makes some, and a run that could not be given back is one. The node
 //! lives and renews its lease, so nobody else would ever take them: it has to look for them itself.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::Host;
-use crate::id::NodeId;
+use crate::id::{NodeId, RunId};
 use crate::store::StoreError;
 
 /// How long a statement whose answer was lost may still be carried out, by a server that nobody hears.
@@ -17,17 +18,29 @@ const DOUBT: Duration = Duration::from_secs(30);
 /// How often strays are looked for while there is doubt.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
 
+/// The least pause between two looks: another claimer may be about to look.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Whether there may be strays.
 #[derive(Debug, Default)]
 pub(crate) struct Doubt {
     ends: Option<Instant>,
     next: Option<Instant>,
+    /// What looked stray the last time, with its epoch.
+    suspects: HashSet<(RunId, i32)>,
 }
 
 impl Doubt {
     fn begin(&mut self, now: Instant) {
         self.ends = Some(now + DOUBT);
         self.next = Some(now);
+    }
+
+    /// Which runs were suspects before too. A run that is just being claimed is carried by the next time.
+    fn convict(&mut self, suspects: HashSet<(RunId, i32)>) -> Vec<(RunId, i32)> {
+        let convicted = suspects.intersection(&self.suspects).copied().collect();
+        self.suspects = suspects;
+        convicted
     }
 
     /// Whether strays are to be looked for now.
@@ -47,13 +60,22 @@ impl Host {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).begin(now);
     }
 
+    /// How soon strays are to be looked for again; `None` without doubt.
+    pub(crate) fn doubt_pause(&self) -> Option<Duration> {
+        let doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        doubt.next.map(|next| next.saturating_duration_since(self.clock.monotonic()).max(LEAST_PAUSE))
+    }
+
     /// Gives strays back, while there is doubt.
     pub(crate) async fn give_back_strays(&self, node: NodeId) -> Result<(), StoreError> {
         let now = self.clock.monotonic();
         if !self.doubt.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) {
             return Ok(());
         }
-        for (run, epoch) in self.store.held(node).await? {
+        let held = self.store.held(node).await?;
+        let suspects = held.into_iter().filter(|(run, _)| self.client_in_hand(*run).is_none()).collect();
+        let convicted = self.doubt.lock().unwrap_or_else(PoisonError::into_inner).convict(suspects);
+        for (run, epoch) in convicted {
             // One that has ended since it was listed is not given back: its epoch or state is another.
             if self.client_in_hand(run).is_none() && self.store.release(run, epoch).await? {
                 warn!(run.id = %run, "run {run} is held by this node and carried by nobody, it is given back");
@@ -80,5 +102,15 @@ mod tests {
         assert!(doubt.is_due(now + DOUBT_EVERY));
         assert!(doubt.is_due(now + DOUBT));
         assert!(!doubt.is_due(now + DOUBT + DOUBT_EVERY));
+    }
+
+    #[test]
+    fn a_run_is_given_back_when_it_looked_stray_twice() {
+        let clock = Clock::system();
+        let [one, other] = [RunId::new(&clock), RunId::new(&clock)];
+        let mut doubt = Doubt::default();
+        assert!(doubt.convict(HashSet::from([(one, 1)])).is_empty());
+        assert_eq!(doubt.convict(HashSet::from([(one, 1), (other, 1)])), [(one, 1)]);
+        assert!(doubt.convict(HashSet::from([(other, 2)])).is_empty());
     }
 }

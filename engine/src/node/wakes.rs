@@ -64,6 +64,11 @@ impl Wakes {
         self.moved();
     }
 
+    /// More runs are ready than one claim took, which another claimer of this node may take.
+    pub(crate) fn more(&self) {
+        self.claim.notify_one();
+    }
+
     /// Events were committed: here, and on other nodes, somebody may follow them.
     pub(crate) fn moved(&self) {
         self.moved.notify_one();

@@ -22,15 +22,19 @@ const FALLBACK: Duration = Duration::from_secs(5);
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// Claims until the node drains; then the channel closes and the worker ends.
+///
+/// A node has as many claimers as the writer has lanes. What they take is theirs alone (`skip locked`).
 pub(crate) async fn claim_forever(
     host: Arc<Host>,
+    claimer: usize,
     slots: Arc<Semaphore>,
     mut lease: watch::Receiver<Option<Lease>>,
     deliveries: mpsc::Sender<Delivery>,
 ) {
     let hosted: Arc<[String]> = host.registry.hosted().into();
     let mut after = String::new();
-    let mut at_once = true;
+    // What waits already, one looks for; it tells the others when there is more than its seats hold.
+    let mut at_once = claimer == 0;
     while !host.wakes.draining() {
         let Ok(seat) = Arc::clone(&slots).acquire_owned().await else { return };
         if lease.has_changed().is_err() {
@@ -43,7 +47,6 @@ pub(crate) async fn claim_forever(
             }
             continue;
         };
-        // While no claim is under way: what it takes is not carried by anybody yet.
         if let Err(error) = host.give_back_strays(current.node()).await {
             warn!(error = %error, "strays cannot be looked for, will try again");
             host.doubt();
@@ -57,8 +60,8 @@ pub(crate) async fn claim_forever(
             max_deliveries: MAX_DELIVERIES,
         };
         let (wish, told) = Wish::new(want, Arc::clone(&slots), seat, Arc::clone(&host.coming));
-        host.writer.wish(wish, at_once);
-        let (granted, hinted) = granted(&host, &mut lease, told).await;
+        host.writer.wish(claimer, wish, at_once);
+        let (granted, hinted) = granted(&host, claimer, &mut lease, told).await;
         at_once = hinted;
         let Some(Granted { mut seats, claims, took }) = granted else { continue };
         let Some(claims) = claims else {
@@ -72,7 +75,11 @@ pub(crate) async fn claim_forever(
         if !claims.is_empty() {
             crash_point!("claim-after-commit");
         }
-        at_once |= claims.len() >= seats.num_permits();
+        if claims.len() >= seats.num_permits() {
+            at_once = true;
+            // This one may have no seat to go on with; the other has.
+            host.wakes.more();
+        }
         for claim in claims {
             after = claim.client.to_string();
             let Some(slot) = seats.split(1) else { break };
@@ -88,6 +95,7 @@ pub(crate) async fn claim_forever(
 /// once: there was a hint meanwhile, or nobody has looked for long.
 async fn granted(
     host: &Host,
+    claimer: usize,
     lease: &mut watch::Receiver<Option<Lease>>,
     mut told: oneshot::Receiver<Granted>,
 ) -> (Option<Granted>, bool) {
@@ -96,11 +104,11 @@ async fn granted(
         tokio::select! {
             granted = &mut told => return (granted.ok(), hinted),
             () = host.wakes.hinted() => hinted = true,
-            () = host.clock.wait(FALLBACK) => hinted = true,
+            () = host.clock.wait(host.doubt_pause().unwrap_or(FALLBACK)) => hinted = true,
             changed = lease.changed(), if !ends => ends = changed.is_err(),
             () = host.wakes.drained(), if !ends => ends = true,
         }
-        if host.writer.withdraw() {
+        if host.writer.withdraw(claimer) {
             return (None, hinted);
         }
     }

@@ -129,6 +129,8 @@ pub struct ServerStats {
     pub backend_pids: Vec<i32>,
     /// What it says of itself.
     pub version: String,
+    /// When it was started.
+    pub started_at: chrono::DateTime<chrono::Utc>,
 }
 
 /// Connections to one database.
@@ -211,6 +213,7 @@ impl Store {
     pub(crate) async fn server_stats(&self) -> Result<ServerStats, StoreError> {
         let row = sqlx::query(
             "select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8 as wal_bytes, version() as version,
+                    pg_postmaster_start_time() as started_at,
                     (select coalesce(array_agg(pid), '{}') from pg_stat_activity
                       where datname = current_database()) as backends",
         )
@@ -220,6 +223,7 @@ impl Store {
             wal_bytes: row.try_get("wal_bytes")?,
             backend_pids: row.try_get("backends")?,
             version: row.try_get("version")?,
+            started_at: row.try_get("started_at")?,
         })
     }
 

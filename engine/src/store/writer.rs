@@ -26,7 +26,7 @@ mod parking;
 mod send;
 mod wish;
 
-pub(crate) use wish::{Coming, Granted, Wish};
+pub(crate) use wish::{Coming, Granted, MAX_CLAIM, Wish};
 
 /// The most records in one batch (writer.md: more is slower).
 pub(crate) const MAX_BATCH: usize = 256;
@@ -119,16 +119,21 @@ impl Writer {
         told.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Lets a wish ride with the next batch that makes runs ready, or, `at_once`, with the next that goes.
-    ///
-    /// A node has one wish at a time; an earlier one is dropped.
-    pub(crate) fn wish(&self, wish: Wish, at_once: bool) {
-        self.queue.wish(wish, at_once);
+    /// How many batches may be under way at once.
+    pub(crate) fn lanes(&self) -> usize {
+        self.queue.lanes()
     }
 
-    /// Takes the wish back; whether it was still there.
-    pub(crate) fn withdraw(&self) -> bool {
-        self.queue.withdraw()
+    /// Lets a wish ride with the next batch that makes runs ready, or, `at_once`, with the next that goes.
+    ///
+    /// A claimer has one wish at a time; an earlier one is dropped.
+    pub(crate) fn wish(&self, claimer: usize, wish: Wish, at_once: bool) {
+        self.queue.wish(claimer, wish, at_once);
+    }
+
+    /// Takes a claimer's wish back; whether it was still there.
+    pub(crate) fn withdraw(&self, claimer: usize) -> bool {
+        self.queue.withdraw(claimer)
     }
 
     /// Lets the lanes end once the queue is empty.

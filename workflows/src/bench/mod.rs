@@ -1,6 +1,8 @@
 //! The workflow that the bench and the crash rig run: K steps that do nothing, as real ones would
 //! be recorded. Never `pure`, so that every step pays for its durability.
 
+use std::time::Duration;
+
 use fermata_engine::workflow::{Context, Failure, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,8 @@ use serde_json::Value;
 
 /// The most steps of one run.
 pub const MAX_STEPS: u16 = 1_000;
+/// The longest that a step takes, in milliseconds.
+pub const MAX_STEP_MS: u32 = 60_000;
 /// The signal that a waiting run waits for.
 pub const GO: &str = "go";
 
@@ -28,6 +32,10 @@ pub struct BenchInput {
     /// Waits for the signal `go` before the first step.
     #[serde(default)]
     pub wait_signal: bool,
+    /// How long each step takes, in milliseconds; the run stays in its worker's hands meanwhile.
+    #[serde(default)]
+    #[schemars(range(max = MAX_STEP_MS))]
+    pub step_ms: u32,
 }
 
 /// What `bench.steps` ends with.
@@ -59,10 +67,13 @@ impl Workflow for BenchSteps {
     const DESCRIPTION: &'static str = "What the bench and the crash rig run: each step is as durable as a real one.";
 
     fn check(&self, input: &BenchInput) -> Result<(), Failure> {
-        if input.steps <= MAX_STEPS {
+        let message = if input.steps > MAX_STEPS {
+            format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps)
+        } else if input.step_ms > MAX_STEP_MS {
+            format!("a step takes at most {MAX_STEP_MS} ms, not {}; use more steps", input.step_ms)
+        } else {
             return Ok(());
-        }
-        let message = format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps);
+        };
         Err(Failure::new("input_invalid", message))
     }
 
@@ -70,8 +81,14 @@ impl Workflow for BenchSteps {
         if input.wait_signal {
             context.wait_signal::<Value>(GO).await?;
         }
+        let (clock, takes) = (context.clock().clone(), Duration::from_millis(input.step_ms.into()));
         for n in 1..=input.steps {
-            let done = async |_| Ok(StepResult { step: n, ok: true, note: FILLER.to_owned() });
+            let done = async |_| {
+                if !takes.is_zero() {
+                    clock.wait(takes).await;
+                }
+                Ok(StepResult { step: n, ok: true, note: FILLER.to_owned() })
+            };
             context.step("step").key(n.to_string()).run(done).await?;
         }
         Ok(BenchOutput { steps: input.steps })
@@ -90,9 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_with_too_many_steps_is_refused() {
-        let input = |steps| BenchInput { steps, ..BenchInput::default() };
-        assert!(BenchSteps.check(&input(MAX_STEPS)).is_ok());
-        assert!(BenchSteps.check(&input(MAX_STEPS + 1)).is_err());
+    fn a_run_with_too_many_or_too_long_steps_is_refused() {
+        let input = |steps, step_ms| BenchInput { steps, step_ms, ..BenchInput::default() };
+        assert!(BenchSteps.check(&input(MAX_STEPS, MAX_STEP_MS)).is_ok());
+        assert!(BenchSteps.check(&input(MAX_STEPS + 1, 0)).is_err());
+        assert!(BenchSteps.check(&input(1, MAX_STEP_MS + 1)).is_err());
     }
 }

@@ -20,6 +20,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Ground {
     /// The engine that is measured.
     pub(super) engine: Engine,
+    /// Its database.
+    pub(super) database_url: String,
     private: Option<(PrivatePostgres, PathBuf)>,
     writer_connections: usize,
     node: NodeOptions,
@@ -39,14 +41,14 @@ impl Ground {
         };
         fermata_engine::store::migrate(&url).await?;
         let registry = Registry::new().with(BenchSteps);
-        let mut options = EngineOptions::new(url, Artifacts::new(std::env::temp_dir()), registry);
+        let mut options = EngineOptions::new(url.clone(), Artifacts::new(std::env::temp_dir()), registry);
         options.max_connections = config.db_max_connections;
         options.writer_connections = usize::try_from(config.writer_connections).unwrap_or(1);
         options.allow_unsafe_durability = config.allow_unsafe_durability;
         let writer_connections = options.writer_connections;
         let engine = Engine::open(options).await?;
         let node = NodeOptions { slots, lease: config.lease, role: "bench".to_owned() };
-        Ok(Self { engine, private, writer_connections, node })
+        Ok(Self { engine, database_url: url, private, writer_connections, node })
     }
 
     /// Begins to carry runs.

@@ -1,11 +1,12 @@
 //! `fermata bench`: measures this machine, with the engine as it ships (contract, section 5).
 //!
-//! Owns the workloads and what is printed. The engine runs in this process, with its own worker;
-//! without DATABASE_URL a private Postgres in a temporary folder is used and removed again.
+//! Owns the workloads and what is printed. The engine runs in this process, with its own worker (but for `recover`,
+//! whose workers are processes to be killed); without DATABASE_URL a private Postgres in a temporary folder is used and removed again.
 
 mod events;
 mod gauge;
 mod ground;
+mod recover;
 mod workload;
 
 use clap::{Args, ValueEnum};
@@ -45,6 +46,9 @@ pub(crate) struct BenchArgs {
     /// Steps of each run, in place of the workload's own
     #[arg(long, value_parser = clap::value_parser!(u16).range(0..=1_000))]
     steps: Option<u16>,
+    /// How long each step takes
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    step_ms: Option<u32>,
 }
 
 /// What can be measured.
@@ -64,9 +68,16 @@ enum Workload {
     Signal,
     /// Subscribers on the stream while runs of 3 steps go through: event to receipt
     Events,
+    /// Runs in flight on two worker processes, one of them killed: the kill to the next step of each of its runs
+    Recover,
 }
 
 impl Workload {
+    /// Whether a run is to be in flight for a while, and not to end as fast as it can.
+    fn step_ms(self) -> u32 {
+        if self == Self::Recover { 1_000 } else { 0 }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::W0 => "w0",
@@ -76,6 +87,7 @@ impl Workload {
             Self::Latency => "latency",
             Self::Signal => "signal",
             Self::Events => "events",
+            Self::Recover => "recover",
         }
     }
 
@@ -83,7 +95,7 @@ impl Workload {
         match self {
             Self::W0 | Self::Submit => 0,
             Self::W3 | Self::Events => 3,
-            Self::W10 => 10,
+            Self::W10 | Self::Recover => 10,
             Self::Latency | Self::Signal => 1,
         }
     }
@@ -93,6 +105,7 @@ impl Workload {
             Self::W0 | Self::W3 | Self::W10 => 1_024,
             Self::Submit => 64,
             Self::Events => 100,
+            Self::Recover => 10_000,
             Self::Latency | Self::Signal => 1,
         }
     }
@@ -125,16 +138,20 @@ async fn measure(
         engine: &ground.engine,
         runs,
         steps,
+        step_ms: args.step_ms.unwrap_or_else(|| args.workload.step_ms()),
         callers: usize::try_from(concurrency).unwrap_or(1),
         completed: &|| completed(recorder),
     };
     remark(format_args!("bench: warming up with {WARM_UP} runs"));
-    let warm_up = Plan { runs: WARM_UP, ..plan };
-    if args.workload == Workload::Submit {
-        workload::submit(&warm_up).await?;
-    } else {
-        ground.work().await?;
-        workload::batch(&warm_up).await?;
+    let warm_up = Plan { runs: WARM_UP, step_ms: 0, ..plan };
+    match args.workload {
+        Workload::Submit => drop(workload::submit(&warm_up).await?),
+        // Its workers are processes of their own, and warm each other up.
+        Workload::Recover => {}
+        _ => {
+            ground.work().await?;
+            workload::batch(&warm_up).await?;
+        }
     }
     remark(format_args!("bench: {} with {runs} runs, {steps} steps, concurrency {concurrency}", args.workload.name()));
     let before = Reading::take(&ground.engine).await?;
@@ -144,6 +161,7 @@ async fn measure(
         Workload::Latency => workload::latency(&plan).await?,
         Workload::Signal => workload::signal(&plan).await?,
         Workload::Events => Box::pin(events::events(&plan)).await?,
+        Workload::Recover => Box::pin(recover::recover(&plan, &ground.database_url)).await?,
     };
     let after = Reading::take(&ground.engine).await?;
     if args.workload == Workload::Submit && !ground.is_private() {
@@ -168,7 +186,7 @@ fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16))
     let mut put = |name: &str, value: f64| numbers.insert(name.to_owned(), rounded(value));
     let seconds = measured.took.as_secs_f64();
     put("seconds", seconds);
-    if !matches!(workload, Workload::Latency | Workload::Signal) {
+    if !matches!(workload, Workload::Latency | Workload::Signal | Workload::Recover) {
         let runs = count(runs);
         put("runs_per_s", runs / seconds);
         if steps > 0 && workload != Workload::Submit {
@@ -180,6 +198,9 @@ fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16))
             put(&format!("{prefix}p50_ms"), percentile(times, 50));
             put(&format!("{prefix}p99_ms"), percentile(times, 99));
         }
+    }
+    for (name, counted) in &measured.counts {
+        put(name, *counted);
     }
     numbers
 }

@@ -23,11 +23,11 @@ const LOOK: Duration = Duration::from_millis(1);
 /// The pause after the node said that it is busy.
 const BUSY: Duration = Duration::from_millis(5);
 /// A run or a batch without any progress for this long has failed.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(2);
 /// Brings the input to about 200 bytes.
-const PAD_BYTES: usize = 170;
+const PAD_BYTES: usize = 157;
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -40,6 +40,8 @@ pub(super) struct Plan<'a> {
     pub(super) steps: u16,
     /// Callers at once.
     pub(super) callers: usize,
+    /// How long each step takes, in milliseconds.
+    pub(super) step_ms: u32,
     /// How many deliveries have ended in this process, by how.
     pub(super) completed: &'a (dyn Fn() -> HashMap<String, usize> + Sync),
 }
@@ -53,6 +55,8 @@ pub(super) struct Measured {
     pub(super) times: Vec<f64>,
     /// The time to the result, where that is another one.
     pub(super) result_times: Vec<f64>,
+    /// What else was counted, by its name in the answer.
+    pub(super) counts: Vec<(&'static str, f64)>,
 }
 
 /// First submission to last completion.
@@ -99,12 +103,8 @@ async fn carried_since(plan: &Plan<'_>, before: &HashMap<String, usize>) -> Resu
 }
 
 /// Submits all runs, `callers` at once.
-pub(super) async fn submit_all(plan: &Plan<'_>) -> Result<(), Trouble> {
-    stream::iter(0..plan.runs)
-        .map(|_| async { submit_one(plan, false).await.map(drop) })
-        .buffer_unordered(plan.callers)
-        .try_collect::<()>()
-        .await
+pub(super) async fn submit_all(plan: &Plan<'_>) -> Result<Vec<RunId>, Trouble> {
+    stream::iter(0..plan.runs).map(|_| submit_one(plan, false)).buffer_unordered(plan.callers).try_collect().await
 }
 
 /// Single submissions, acknowledged one by one.
@@ -160,7 +160,8 @@ pub(super) async fn signal(plan: &Plan<'_>) -> Result<Measured, Trouble> {
 }
 
 async fn submit_one(plan: &Plan<'_>, wait_signal: bool) -> Result<RunId, Trouble> {
-    let payload = json!({ "steps": plan.steps, "wait_signal": wait_signal, "pad": "x".repeat(PAD_BYTES) });
+    let pad = "x".repeat(PAD_BYTES);
+    let payload = json!({ "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "pad": pad });
     loop {
         let submission = Submission {
             client_id: "bench".to_owned(),
@@ -211,7 +212,7 @@ async fn first_step(engine: &Engine, run: RunId) -> Result<Option<StepView>, Tro
     Ok(steps.items.into_iter().find(|step| step.kind == "step"))
 }
 
-fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 

@@ -131,20 +131,20 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The first row answers the batch; the others are claimed runs.
+/// The last row answers the batch; the others are claimed runs.
 fn answer(rows: &[PgRow]) -> Result<Answer, sqlx::Error> {
-    let (first, claimed) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
-    let applied: Vec<i32> = first.try_get::<Option<_>, _>("applied")?.unwrap_or_default();
-    let seen: Vec<i32> = first.try_get::<Option<_>, _>("seen")?.unwrap_or_default();
-    let cancels: Vec<bool> = first.try_get::<Option<_>, _>("cancels")?.unwrap_or_default();
-    let known: Vec<Known> = first.try_get::<Option<Json<_>>, _>("known")?.map(|known| known.0).unwrap_or_default();
-    let sent: Vec<String> = first.try_get::<Option<_>, _>("sent")?.unwrap_or_default();
+    let (last, claimed) = rows.split_last().ok_or(sqlx::Error::RowNotFound)?;
+    let applied: Vec<i32> = last.try_get::<Option<_>, _>("applied")?.unwrap_or_default();
+    let seen: Vec<i32> = last.try_get::<Option<_>, _>("seen")?.unwrap_or_default();
+    let cancels: Vec<bool> = last.try_get::<Option<_>, _>("cancels")?.unwrap_or_default();
+    let known: Vec<Known> = last.try_get::<Option<Json<_>>, _>("known")?.map(|known| known.0).unwrap_or_default();
+    let sent: Vec<String> = last.try_get::<Option<_>, _>("sent")?.unwrap_or_default();
     Ok(Answer {
         applied: applied.into_iter().zip(seen.into_iter().zip(cancels)).collect(),
-        refused: first.try_get::<Option<Json<_>>, _>("refused")?.map(|refused| refused.0).unwrap_or_default(),
+        refused: last.try_get::<Option<Json<_>>, _>("refused")?.map(|refused| refused.0).unwrap_or_default(),
         known: known.into_iter().map(|known| (known.ord, (RunId(known.run_id), known.same))).collect(),
         sent: sent.iter().map(|word| Sent::of(word)).collect(),
-        head: first.try_get("head")?,
+        head: last.try_get("head")?,
         claims: claimed.iter().map(claim).collect::<Result<_, _>>()?,
     })
 }

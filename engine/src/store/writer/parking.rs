@@ -23,9 +23,25 @@ struct Inner {
     /// Runs with a record in flight on some lane: their next records wait, so that one run's
     /// records are committed in order whatever lane takes them.
     in_flight: HashSet<RunId>,
-    wish: Option<Wish>,
-    /// The wish goes without waiting for a batch that makes runs ready.
+    /// At most one of each claimer.
+    wishes: VecDeque<Posted>,
+}
+
+/// A wish that waits for a batch.
+struct Posted {
+    claimer: usize,
+    wish: Wish,
+    /// It goes without waiting for a batch that makes runs ready.
     at_once: bool,
+}
+
+impl Inner {
+    /// The wish that goes with a batch: one that does not wait, or any when the batch makes runs ready.
+    fn wish(&mut self, makes_ready: bool) -> Option<Wish> {
+        let at_once = self.wishes.iter().position(|posted| posted.at_once);
+        let goes = at_once.or_else(|| makes_ready.then_some(0))?;
+        self.wishes.remove(goes).map(|posted| posted.wish)
+    }
 }
 
 /// What a lane commits next: never nothing.
@@ -37,12 +53,16 @@ pub(super) struct Load {
 impl Queue {
     pub(super) fn new(lanes: usize) -> Self {
         Self {
-            inner: Mutex::new(Inner { items: VecDeque::new(), in_flight: HashSet::new(), wish: None, at_once: false }),
+            inner: Mutex::new(Inner { items: VecDeque::new(), in_flight: HashSet::new(), wishes: VecDeque::new() }),
             notify: Notify::new(),
             stopping: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
             lanes,
         }
+    }
+
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -83,28 +103,31 @@ impl Queue {
 
     fn has_work(&self) -> bool {
         let inner = self.inner();
-        if inner.wish.is_some() && inner.at_once {
+        if inner.wishes.iter().any(|posted| posted.at_once) {
             return true;
         }
         inner.items.iter().take(MAX_BATCH).any(|item| item.run().is_none_or(|run| !inner.in_flight.contains(&run)))
     }
 
-    pub(super) fn wish(&self, wish: Wish, at_once: bool) {
+    pub(super) fn wish(&self, claimer: usize, wish: Wish, at_once: bool) {
         {
             let mut inner = self.inner();
-            inner.wish = Some(wish);
-            inner.at_once = at_once;
+            inner.wishes.retain(|posted| posted.claimer != claimer);
+            inner.wishes.push_back(Posted { claimer, wish, at_once });
         }
         if at_once {
             self.notify.notify_one();
         }
     }
 
-    pub(super) fn withdraw(&self) -> bool {
-        self.inner().wish.take().is_some()
+    pub(super) fn withdraw(&self, claimer: usize) -> bool {
+        let mut inner = self.inner();
+        let posted = inner.wishes.len();
+        inner.wishes.retain(|posted| posted.claimer != claimer);
+        inner.wishes.len() < posted
     }
 
-    /// Takes a lane's share: everything, or half of a long queue when another lane is idle; and the wish when it is
+    /// Takes a lane's share: everything, or half of a long queue when another lane is idle; and a wish when one is
     /// to go.
     pub(super) fn take(&self) -> Option<Load> {
         let mut inner = self.inner();
@@ -131,9 +154,8 @@ impl Queue {
             inner.items.push_front(item);
         }
         inner.in_flight.extend(mine);
-        let more = !inner.items.is_empty();
-        let goes = inner.at_once || taken.iter().any(Item::makes_ready);
-        let mut wish = if goes { inner.wish.take() } else { None };
+        let mut wish = inner.wish(taken.iter().any(Item::makes_ready));
+        let more = !inner.items.is_empty() || inner.wishes.iter().any(|posted| posted.at_once);
         drop(inner);
         if more {
             self.notify.notify_one();

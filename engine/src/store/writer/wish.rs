@@ -1,4 +1,4 @@
-//! A node's wish for runs: it waits beside the records, and rides with a batch.
+//! A claimer's wish for runs: it waits beside the records, and rides with a batch.
 //!
 //! So a command is accepted, claimed and told of in one commit when its node has a free slot (design, section 4),
 //! and no claim waits for the commit of another batch.
@@ -13,7 +13,7 @@ use crate::id::RunId;
 use crate::store::queue::{Claim, Want};
 
 /// The most runs claimed with one batch.
-const MAX_CLAIM: usize = 256;
+pub(crate) const MAX_CLAIM: usize = 256;
 
 /// Claimed runs on their way to their delivery, with their clients: this process knows of them, though nobody carries them yet.
 pub(crate) type Coming = Arc<Mutex<HashMap<RunId, Arc<str>>>>;
