@@ -1,7 +1,8 @@
 -- A command that finds a free slot is written as begun, and not as ready and then as claimed.
 --
 -- A batch claims what is ready first. Only when that leaves seats free, and nothing ready behind, its own new commands
--- take them: nobody is overtaken. And the positions, for which every other batch waits, are taken last of all.
+-- take them: nobody is overtaken. What is recorded of a claimed run comes with it, if that is not much. And the positions,
+-- for which every other batch waits, are taken last of all.
 
 set local search_path = fermata, pg_temp;
 
@@ -184,8 +185,22 @@ begin
     end if;
 end $$;
 
+-- What a node reads of a run when it takes it on, unless that is more than `most_bytes`: then it is read apart.
+create function short_history(run uuid, gen int4, most_bytes int4) returns jsonb language plpgsql stable as $$
+declare
+    told jsonb;
+begin
+    if (select coalesce(sum(pg_column_size(s.output)), 0) from fermata.step s where s.run_id = run and s.generation = gen) > most_bytes then
+        return null;
+    end if;
+    told := fermata.history(run, gen);
+    return case when pg_column_size(told) <= most_bytes then told end;
+end $$;
+
+drop function commit;
+
 -- As in 0015, but that the last row answers the batch, and that new commands begin at once where nobody waits.
-create or replace function commit(
+create function commit(
     at timestamptz,
     ac_ids uuid[] default null, ac_clients text[] default null, ac_kinds text[] default null, ac_workflows text[] default null,
     ac_inputs jsonb[] default null, ac_envelopes jsonb[] default null, ac_keys text[] default null,
@@ -203,7 +218,7 @@ create or replace function commit(
 ) returns table (
     applied int4[], seen int4[], cancels boolean[], refused jsonb, known jsonb, sent text[], head int8,
     id uuid, client_id text, epoch int4, seq int4, generation int4, inbox int4, deliveries int2, cancel boolean,
-    deadline timestamptz, parent_id uuid, kind text, input jsonb, account_id text, trace_id text, caller text, created_at timestamptz
+    deadline timestamptz, parent_id uuid, kind text, input jsonb, account_id text, trace_id text, caller text, created_at timestamptz, history jsonb
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_hashjoin = off set enable_mergejoin = off
 set enable_material = off set enable_bitmapscan = off as $$
@@ -217,6 +232,8 @@ declare
     exhausted boolean;
     lowest  uuid;
     highest uuid;
+    max_records constant int4 := 64;       -- of a run whose record comes with its claim
+    max_bytes   constant int4 := 65536;
     more_client   text[];
     more_run      uuid[];
     more_type     text[];
@@ -309,7 +326,9 @@ begin
         return query
             select null::int4[], null::int4[], null::boolean[], null::jsonb, null::jsonb, null::text[], null::int8,
                    l.id, l.client_id, l.epoch, l.seq, l.generation, l.inbox, l.deliveries, l.cancel, l.deadline, l.parent_id,
-                   r.kind, coalesce(v.input, r.input), r.account_id, r.trace_id, r.caller, r.created_at
+                   r.kind, coalesce(v.input, r.input), r.account_id, r.trace_id, r.caller, r.created_at,
+                   case when (l.seq > 0 or l.inbox > 0 or l.deliveries > 1) and l.seq <= max_records
+                        then fermata.short_history(l.id, l.generation, max_bytes) end
             from unnest(claimed) t(run_id)
             join fermata.live l on l.id = t.run_id
             join fermata.run r on r.id = t.run_id and r.id between lowest and highest

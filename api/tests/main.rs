@@ -1,5 +1,6 @@
 //! The laws of the surfaces and of the programs, in one binary, for linking takes most of the build.
 
+mod bench;
 mod browser_supervisor;
 mod cli_acts;
 mod cli_dev;

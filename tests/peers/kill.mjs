@@ -76,6 +76,7 @@ try {
     await B.next('ready')
     await sleep(1500)
   }
+  await sleep(Math.random() * 2000) // so that no peer's own rhythm is met at the same point each time
   const t0 = now()
   A.kill('SIGKILL')
   if (how === 'restart') {

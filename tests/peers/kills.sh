@@ -6,7 +6,7 @@ k() { node kill.mjs "$@" 2>>"$TMP_DIR/err.log" | grep '^{'; }
 if [ "${KILL_LONG:-0}" = 1 ]; then
   (k absurd default 200) & (k apalis default 400) & (k graphile default 120) & (k pgboss default 1080) & wait
 fi
-k fermata default 60
+for ((n = 1; n <= ${KILLS:-15}; n++)); do k fermata default 60; done
 k dbos default-standby-other-executor 45
 k dbos restart-same-executor 60 restart
 X_CLAIM_S=5 k absurd tuned-lease-5s 60

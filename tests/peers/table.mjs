@@ -25,21 +25,37 @@ for (const m of [...new Set(rows.filter((r) => r.peer === 'limit').map((r) => r.
   const a = rows.filter((r) => r.peer === 'limit' && r.m === m).map((r) => r.rate)
   console.log(`| ${m} | ${f(med(a))} | ${rng(a)} | ${a.length} |`)
 }
-const LIM = { w0: ['L2@32', 0], w0s: ['L2@32', 0], w3: ['L1@32', 3], w10: ['L1@32', 10] }
+// What a step costs at least, in one round: 64 fenced checkpoints per statement on two connections.
+const LIMIT = 'L5@2x64'
+const STEPS = { w0: 0, w0s: 0, w3: 3, w10: 10 }
 console.log(
-  '\n## throughput (W0: share of L2@32; W3/W10: steps/s as a share of L1@32, same round)\n| measure | peer | /s median | min-max | steps/s | share of limit | CPU s per 1000 | (client, worker, server) | WAL or disk B each | rounds |\n|---|---|---|---|---|---|---|---|---|---|',
+  `\n## throughput (medians; the ratios are medians of those of each round)\n| measure | peer | runs/s | min-max | steps/s | share of ${LIMIT} | Fermata is faster by | CPU s per 1000 | (client, worker, server) | WAL or disk B each | rounds |\n|---|---|---|---|---|---|---|---|---|---|---|`,
 )
-for (const m of ['w0', 'w0s', 'w3', 'w10']) {
+for (const m of Object.keys(STEPS)) {
   const lines = []
-  for (const p of [...new Set(rows.filter((r) => r.m === m && !r.error).map((r) => r.peer))]) {
-    const a = rows.filter((r) => r.m === m && r.peer === p && r.rate),
-      [L, k] = LIM[m]
-    const share = a.map((r) => (lim[r.round]?.[L] ? (r.rate * (k || 1)) / lim[r.round][L] : null))
+  const measured = rows.filter((r) => r.m === m && r.rate)
+  const ours = Object.fromEntries(measured.filter((r) => r.peer === 'fermata').map((r) => [r.round, r.rate]))
+  for (const p of [...new Set(measured.map((r) => r.peer))]) {
+    const a = measured.filter((r) => r.peer === p)
+    const rate = med(a.map((r) => r.rate))
+    const steps = STEPS[m]
+    const share = a.map((r) => (steps && lim[r.round]?.[LIMIT] ? (r.rate * steps) / lim[r.round][LIMIT] : null))
+    const faster = a.map((r) => (ours[r.round] && p !== 'fermata' ? ours[r.round] / r.rate : null))
     const parts = [0, 1, 2].map((i) => f(med(a.map((r) => r.cpu_parts[i])), 2)).join(', ')
-    lines.push([
-      med(a.map((r) => r.rate)),
-      `| ${m} | ${p} | ${f(med(a.map((r) => r.rate)))} | ${rng(a.map((r) => Math.round(r.rate)))} | ${k ? f(med(a.map((r) => r.rate)) * k) : ''} | ${f(med(share) * 100, 1)}% | ${f(med(a.map((r) => r.cpu1000)), 2)} | ${parts} | ${f(med(a.map((r) => r.wal_per ?? r.disk_per)))} | ${a.length} |`,
-    ])
+    const cells = [
+      m,
+      p,
+      f(rate),
+      rng(a.map((r) => Math.round(r.rate))),
+      steps ? f(rate * steps) : '',
+      steps ? f(med(share), 2) : '',
+      med(faster) === null ? '' : `${f(med(faster), 1)} x`,
+      f(med(a.map((r) => r.cpu1000)), 2),
+      parts,
+      f(med(a.map((r) => r.wal_per ?? r.disk_per))),
+      a.length,
+    ]
+    lines.push([rate, `| ${cells.join(' | ')} |`])
   }
   for (const l of lines.sort((x, y) => y[0] - x[0])) console.log(l[1])
 }
@@ -60,12 +76,18 @@ for (const [m, cols] of [
     )
   }
 }
-const ks = rows.filter((r) => r.m === 'kill9')
-if (ks.length) {
+const kills = rows.filter((r) => r.m === 'kill9')
+if (kills.length) {
   console.log(
-    '\n## kill -9 inside a step: seconds until another worker enters it\n| peer | case | how | seconds |\n|---|---|---|---|',
+    '\n## kill -9 inside a step: seconds until another worker enters it\n| peer | case | how | trials | p50 | most |\n|---|---|---|---|---|---|',
   )
-  for (const r of ks) console.log(`| ${r.peer} | ${r.label} | ${r.how} | ${r.secs ?? r.err} |`)
+  for (const key of [...new Set(kills.map((r) => `${r.peer} | ${r.label} | ${r.how}`))]) {
+    const trials = kills.filter((r) => `${r.peer} | ${r.label} | ${r.how}` === key)
+    const secs = trials.map((r) => r.secs).filter((s) => s !== null && s !== undefined)
+    const missed = trials.filter((r) => r.err).map((r) => r.err)
+    const most = missed[0] ?? (secs.length ? f(Math.max(...secs), 2) : '-')
+    console.log(`| ${key} | ${trials.length} | ${f(med(secs), 2)} | ${most} |`)
+  }
 }
 const er = rows.filter((r) => r.error)
 if (er.length)

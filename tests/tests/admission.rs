@@ -101,17 +101,22 @@ async fn a_client_with_a_hundred_thousand_runs_does_not_starve_another_one() {
     assert!(left > 50_000, "the one ended while {left} of the crowd were still waiting");
 }
 
+const NODE: &str = "0190a000-0000-7000-8000-000000000001";
+
+async fn register_a_node(db: &TestDb) {
+    let enter = "insert into fermata.node (id, role, pid, lock_key, server_start, started_at, lease_until)
+        values ($1::uuid, 'test', 1, 1, pg_postmaster_start_time(), now(), now() + interval '1 hour')";
+    sqlx::query(enter).bind(NODE).execute(&db.pool).await.unwrap();
+}
+
 /// How many runs a node gets that is in the table, or is not.
 async fn claimed_by_a_node(db: &TestDb, registered: bool) -> i64 {
-    let node = "0190a000-0000-7000-8000-000000000001";
     if registered {
-        let enter = "insert into fermata.node (id, role, pid, lock_key, server_start, started_at, lease_until)
-            values ($1::uuid, 'test', 1, 1, pg_postmaster_start_time(), now(), now() + interval '1 hour')";
-        sqlx::query(enter).bind(node).execute(&db.pool).await.unwrap();
+        register_a_node(db).await;
     }
     let claim =
         "select count(id) from fermata.commit(now(), holder => $1::uuid, slots => 1, hosted => array['test.steps@1'])";
-    sqlx::query_scalar(claim).bind(node).fetch_one(&db.pool).await.unwrap()
+    sqlx::query_scalar(claim).bind(NODE).fetch_one(&db.pool).await.unwrap()
 }
 
 /// Found by the rig (random-kill, seed 1): the claim of a killed process was carried out after its node was
@@ -138,6 +143,54 @@ async fn a_command_that_finds_a_free_slot_is_accepted_and_begun_in_one_commit() 
     let commits = "select count(distinct at) from fermata.event where data ->> 'to' in ('QUEUED', 'RUNNING')
         and run_id = (select id from fermata.run order by id desc limit 1)";
     assert_eq!(db.count(commits).await, 1);
+}
+
+/// Commits new commands of one workflow by the statement itself, and a claim for `slots` runs of it with them; answers
+/// how many of them were begun, and how many runs in all.
+async fn accepted_and_begun(db: &TestDb, workflow: &str, new: i32, envelope: Value, slots: i32) -> (i64, i64) {
+    let begun: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "select id from fermata.commit(now(), ac_ids => array(select gen_random_uuid() from generate_series(1, $2)),
+            ac_clients => array_fill('c'::text, array[$2]), ac_kinds => array_fill($3, array[$2]),
+            ac_workflows => array_fill($3, array[$2]), ac_inputs => array_fill('{}'::jsonb, array[$2]),
+            ac_envelopes => array_fill($4::jsonb, array[$2]), ac_keys => array_fill(null::text, array[$2]),
+            ac_fingerprints => array_fill(''::text, array[$2]), ac_trace_ids => array_fill(''::text, array[$2]),
+            ac_submitters => array_fill($5::int::text, array[$2]),
+            holder => case when $5 > 0 then $1::uuid end, slots => $5, hosted => array[$3]) where id is not null",
+    )
+    .bind(NODE)
+    .bind(new)
+    .bind(workflow)
+    .bind(envelope)
+    .bind(slots)
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    let of_this_batch = "select count(*) from fermata.run r join fermata.live l on l.id = r.id
+        where l.state = 1 and l.epoch = 1 and l.deliveries = 1 and r.workflow = $1 and r.submitted_by = $2::int::text";
+    let new = sqlx::query_scalar(of_this_batch).bind(workflow).bind(slots).fetch_one(&db.pool).await.unwrap();
+    (new, i64::try_from(begun.len()).unwrap())
+}
+
+/// What waits goes first; new commands begin in the commit that accepts them with the seats that are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_command_begins_at_once_and_overtakes_nobody() {
+    let db = TestDb::new().await;
+    register_a_node(&db).await;
+    let cases = [(0, 2, 4, 2), (0, 3, 2, 2), (1, 1, 1, 0), (1, 1, 2, 1), (3, 2, 3, 0), (2, 2, 3, 1), (300, 2, 256, 0)];
+    for (waiting, new, slots, begun) in cases {
+        let workflow = format!("of-{waiting}-{new}-{slots}@1");
+        assert_eq!(accepted_and_begun(&db, &workflow, waiting, json!({}), 0).await, (0, 0));
+        let (new, all) = accepted_and_begun(&db, &workflow, new, json!({}), slots).await;
+        assert_eq!(new, begun, "{workflow}");
+        assert_eq!(all, begun + i64::from(waiting.min(slots)), "{workflow}");
+    }
+    let later = json!({"not_before": "2999-01-01T00:00:00Z"});
+    assert_eq!(accepted_and_begun(&db, "later@1", 2, later, 4).await, (0, 0));
+    // Each tells that it was queued before it tells that it runs.
+    let told = "select count(*) from (select run_id, array_agg(data ->> 'to' order by position) as words
+        from fermata.event group by run_id) e where words <> '{QUEUED}' and words <> '{QUEUED,RUNNING}'";
+    assert_eq!(db.count(told).await, 0);
+    assert_eq!(db.count("select max(position) - count(*) from fermata.event").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

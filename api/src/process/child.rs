@@ -46,7 +46,7 @@ pub(crate) struct Plan {
 pub(crate) struct Child {
     process: tokio::process::Child,
     /// Its process id.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Plan {

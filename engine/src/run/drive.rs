@@ -22,6 +22,7 @@ use crate::id::GateId;
 use crate::node::Host;
 use crate::rigged::crash_point;
 use crate::step::Replay;
+use crate::store::history::History;
 use crate::store::outside::Target;
 use crate::store::queue::Claim;
 use crate::store::record::{EventRow, Kind, Outcome, Record};
@@ -115,7 +116,10 @@ async fn read_history(session: &Session) -> Result<(), crate::store::StoreError>
     if claim.seq == 0 && claim.inbox == 0 && claim.deliveries <= 1 {
         return Ok(());
     }
-    let history = session.host.store.history(claim.run, claim.generation).await?;
+    let history = match &claim.history {
+        Some(history) => History::read(history)?,
+        None => session.host.store.history(claim.run, claim.generation).await?,
+    };
     let mut state = session.state();
     state.has_children = history.steps.iter().any(|row| row.kind == crate::step::Kind::Child);
     state.replay = Replay::new(history.steps);

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 
 use super::{Store, StoreError};
@@ -19,6 +20,13 @@ pub(crate) struct History {
     pub(crate) actions: Vec<ActionRow>,
     #[serde(flatten)]
     pub(crate) mailbox: MailboxRows,
+}
+
+impl History {
+    /// Reads what came with a claim.
+    pub(crate) fn read(told: &RawValue) -> Result<Self, StoreError> {
+        serde_json::from_str(told.get()).map_err(|error| sqlx::Error::Decode(error.into()).into())
+    }
 }
 
 impl Store {

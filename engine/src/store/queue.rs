@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::postgres::types::PgInterval;
+use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::id::{NodeId, RunId};
@@ -32,6 +34,8 @@ pub(crate) struct Claim {
     /// The span that it was asked from, and its flags.
     pub(crate) caller: Option<String>,
     pub(crate) accepted_at: DateTime<Utc>,
+    /// What is recorded of it, as `History` reads it, if there is something and it is not much.
+    pub(crate) history: Option<Arc<RawValue>>,
 }
 
 /// What a claim asks for.
@@ -93,5 +97,6 @@ pub(super) fn claim(row: &PgRow) -> Result<Claim, sqlx::Error> {
         trace_id: row.try_get("trace_id")?,
         caller: row.try_get("caller")?,
         accepted_at: row.try_get("created_at")?,
+        history: row.try_get::<Option<Json<Box<RawValue>>>, _>("history")?.map(|history| history.0.into()),
     })
 }

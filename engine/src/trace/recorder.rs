@@ -231,6 +231,7 @@ mod tests {
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
             caller: caller.map(str::to_owned),
             accepted_at: DateTime::UNIX_EPOCH,
+            history: None,
         }
     }
 

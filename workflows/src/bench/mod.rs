@@ -12,6 +12,8 @@ use serde_json::Value;
 pub const MAX_STEPS: u16 = 1_000;
 /// The longest that a step takes, in milliseconds.
 pub const MAX_STEP_MS: u32 = 60_000;
+/// The longest sleep, in milliseconds.
+pub const MAX_SLEEP_MS: u32 = 3_600_000;
 /// The signal that a waiting run waits for.
 pub const GO: &str = "go";
 
@@ -32,6 +34,10 @@ pub struct BenchInput {
     /// Waits for the signal `go` before the first step.
     #[serde(default)]
     pub wait_signal: bool,
+    /// Sleeps durably before the first step, for so many milliseconds.
+    #[serde(default)]
+    #[schemars(range(max = MAX_SLEEP_MS))]
+    pub sleep_ms: u32,
     /// How long each step takes, in milliseconds; the run stays in its worker's hands meanwhile.
     #[serde(default)]
     #[schemars(range(max = MAX_STEP_MS))]
@@ -71,6 +77,8 @@ impl Workflow for BenchSteps {
             format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps)
         } else if input.step_ms > MAX_STEP_MS {
             format!("a step takes at most {MAX_STEP_MS} ms, not {}; use more steps", input.step_ms)
+        } else if input.sleep_ms > MAX_SLEEP_MS {
+            format!("a run sleeps for at most {MAX_SLEEP_MS} ms, not {}", input.sleep_ms)
         } else {
             return Ok(());
         };
@@ -80,6 +88,9 @@ impl Workflow for BenchSteps {
     async fn run(&self, context: Context, input: BenchInput) -> Result<BenchOutput, Failure> {
         if input.wait_signal {
             context.wait_signal::<Value>(GO).await?;
+        }
+        if input.sleep_ms > 0 {
+            context.sleep("sleep", Duration::from_millis(input.sleep_ms.into())).await?;
         }
         let (clock, takes) = (context.clock().clone(), Duration::from_millis(input.step_ms.into()));
         for n in 1..=input.steps {
@@ -107,10 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_with_too_many_or_too_long_steps_is_refused() {
-        let input = |steps, step_ms| BenchInput { steps, step_ms, ..BenchInput::default() };
-        assert!(BenchSteps.check(&input(MAX_STEPS, MAX_STEP_MS)).is_ok());
-        assert!(BenchSteps.check(&input(MAX_STEPS + 1, 0)).is_err());
-        assert!(BenchSteps.check(&input(1, MAX_STEP_MS + 1)).is_err());
+    fn a_run_of_too_many_steps_or_that_takes_too_long_is_refused() {
+        let input = |steps, step_ms, sleep_ms| BenchInput { steps, step_ms, sleep_ms, ..BenchInput::default() };
+        assert!(BenchSteps.check(&input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
+        assert!(BenchSteps.check(&input(MAX_STEPS + 1, 0, 0)).is_err());
+        assert!(BenchSteps.check(&input(1, MAX_STEP_MS + 1, 0)).is_err());
+        assert!(BenchSteps.check(&input(1, 0, MAX_SLEEP_MS + 1)).is_err());
     }
 }

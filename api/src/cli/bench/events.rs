@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use super::failed;
 use super::workload::{Measured, Plan, between, submit_all};
 use crate::app::{AppOptions, AppState, telemetry};
 use crate::process::{Exit, Trouble};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// From an event's own time, which its transaction takes before it commits, to its receipt by each
-/// of `plan.callers` subscribers that follow everything.
+/// of `plan.callers` subscribers. Each follows one of the plan's clients; all of it when there is one.
 pub(super) async fn events(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock().clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed("no socket", &error))?;
@@ -42,11 +43,12 @@ pub(super) async fn events(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let token = token(plan).await?;
     let ready = Arc::new(Barrier::new(plan.callers + 1));
     let mut subscribers = JoinSet::new();
-    for _ in 0..plan.callers {
+    for n in 0..plan.callers {
+        let client = (plan.clients > 1).then(|| plan.client(n));
         let (url, token, clock) = (format!("ws://{address}/v1/stream"), token.clone(), clock.clone());
-        let (ready, runs) = (Arc::clone(&ready), plan.runs);
+        let (ready, runs) = (Arc::clone(&ready), plan.runs_of(n));
         subscribers.spawn(async move {
-            let socket = subscribe(&url, &token).await;
+            let socket = subscribe(&url, &token, client).await;
             // Whoever failed says so below; the others must not wait for it.
             ready.wait().await;
             receive(socket?, &clock, runs).await
@@ -64,7 +66,7 @@ pub(super) async fn events(plan: &Plan<'_>) -> Result<Measured, Trouble> {
 
 async fn token(plan: &Plan<'_>) -> Result<String, Trouble> {
     let new = NewToken {
-        client_id: "bench".to_owned(),
+        client_id: "*".to_owned(),
         name: "bench".to_owned(),
         scopes: vec![Scope::EventsRead],
         command_types: None,
@@ -74,12 +76,13 @@ async fn token(plan: &Plan<'_>) -> Result<String, Trouble> {
     made.map(|made| made.token).map_err(|error| failed("no token", &error))
 }
 
-async fn subscribe(url: &str, token: &str) -> Result<Socket, Trouble> {
+async fn subscribe(url: &str, token: &str, client: Option<String>) -> Result<Socket, Trouble> {
     let mut request = url.into_client_request().map_err(|error| failed("no address", &error))?;
     let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| failed("no token", &error))?;
     request.headers_mut().insert(AUTHORIZATION, bearer);
     let (mut socket, _) = connect_async(request).await.map_err(|error| failed("no stream", &error))?;
-    let frame = json!({ "op": "subscribe", "cursor": "latest" }).to_string();
+    let filter = client.map_or_else(|| json!({}), |client| json!({ "client_id": client }));
+    let frame = json!({ "op": "subscribe", "cursor": "latest", "filter": filter }).to_string();
     socket.send(Message::text(frame)).await.map_err(|error| failed("no stream", &error))?;
     loop {
         if next(&mut socket).await?["op"] == "caught_up" {
@@ -144,8 +147,4 @@ async fn next_text(socket: &mut Socket) -> Result<Utf8Bytes, Trouble> {
             None => return Err(Trouble::new(Exit::Unreachable, "the stream ended")),
         }
     }
-}
-
-fn failed(what: &str, error: &dyn std::error::Error) -> Trouble {
-    Trouble::failed(what.to_owned()).why(error.to_string())
 }

@@ -38,12 +38,14 @@ impl Reading {
 
 /// Processor seconds of one of the server's processes; `None` when the number is not one of ours.
 fn backend_cpu(pid: i32) -> Option<f64> {
+    let pid = u32::try_from(pid).ok()?;
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.contains("postgres").then(|| process_cpu(pid))?
+}
+
+/// Processor seconds of a process.
+pub(super) fn process_cpu(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (name, rest) = stat.rsplit_once(')')?;
-    if !name.contains("postgres") {
-        return None;
-    }
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }

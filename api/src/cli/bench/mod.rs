@@ -7,6 +7,8 @@ mod events;
 mod gauge;
 mod ground;
 mod recover;
+mod timers;
+mod workers;
 mod workload;
 
 use clap::{Args, ValueEnum};
@@ -14,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use self::gauge::{Reading, completed};
 use self::ground::Ground;
+use self::workers::Workers;
 use self::workload::{Measured, Plan};
 use super::Output;
 use crate::process::{Exit, Trouble, remark};
@@ -43,12 +46,21 @@ pub(crate) struct BenchArgs {
     /// Callers at once, and slots of the worker
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: Option<u32>,
+    /// Clients that the runs are spread over; each subscriber of `events` follows one of them
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    clients: u32,
+    /// Worker processes that carry the runs of w0, w3 and w10, in place of this one
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: Option<u32>,
     /// Steps of each run, in place of the workload's own
     #[arg(long, value_parser = clap::value_parser!(u16).range(0..=1_000))]
     steps: Option<u16>,
     /// How long each step takes
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
     step_ms: Option<u32>,
+    /// How long each run sleeps before its first step
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=3_600_000))]
+    sleep_ms: Option<u32>,
 }
 
 /// What can be measured.
@@ -70,12 +82,18 @@ enum Workload {
     Events,
     /// Runs in flight on two worker processes, one of them killed: the kill to the next step of each of its runs
     Recover,
+    /// Runs that sleep: how late each goes on, and what it costs while all are asleep
+    Timers,
 }
 
 impl Workload {
     /// Whether a run is to be in flight for a while, and not to end as fast as it can.
     fn step_ms(self) -> u32 {
         if self == Self::Recover { 1_000 } else { 0 }
+    }
+
+    fn sleep_ms(self) -> u32 {
+        if self == Self::Timers { 30_000 } else { 0 }
     }
 
     fn name(self) -> &'static str {
@@ -88,6 +106,7 @@ impl Workload {
             Self::Signal => "signal",
             Self::Events => "events",
             Self::Recover => "recover",
+            Self::Timers => "timers",
         }
     }
 
@@ -96,13 +115,13 @@ impl Workload {
             Self::W0 | Self::Submit => 0,
             Self::W3 | Self::Events => 3,
             Self::W10 | Self::Recover => 10,
-            Self::Latency | Self::Signal => 1,
+            Self::Latency | Self::Signal | Self::Timers => 1,
         }
     }
 
     fn concurrency(self) -> u32 {
         match self {
-            Self::W0 | Self::W3 | Self::W10 => 1_024,
+            Self::W0 | Self::W3 | Self::W10 | Self::Timers => 1_024,
             Self::Submit => 64,
             Self::Events => 100,
             Self::Recover => 10_000,
@@ -112,6 +131,9 @@ impl Workload {
 }
 
 pub(super) async fn run(args: BenchArgs, out: Output) -> Result<Exit, Trouble> {
+    if args.workers.is_some() && !matches!(args.workload, Workload::W0 | Workload::W3 | Workload::W10) {
+        return Err(Trouble::new(Exit::Usage, "--workers goes with w0, w3 and w10"));
+    }
     let recorder = install_metrics().map_err(|error| Trouble::failed("no metrics").why(error.to_string()))?;
     let concurrency = args.concurrency.unwrap_or_else(|| args.workload.concurrency());
     let slots = usize::try_from(concurrency).unwrap_or(1).max(64);
@@ -139,31 +161,26 @@ async fn measure(
         runs,
         steps,
         step_ms: args.step_ms.unwrap_or_else(|| args.workload.step_ms()),
+        sleep_ms: args.sleep_ms.unwrap_or_else(|| args.workload.sleep_ms()),
         callers: usize::try_from(concurrency).unwrap_or(1),
+        clients: usize::try_from(args.clients).unwrap_or(1),
         completed: &|| completed(recorder),
     };
-    remark(format_args!("bench: warming up with {WARM_UP} runs"));
-    let warm_up = Plan { runs: WARM_UP, step_ms: 0, ..plan };
-    match args.workload {
-        Workload::Submit => drop(workload::submit(&warm_up).await?),
-        // Its workers are processes of their own, and warm each other up.
-        Workload::Recover => {}
-        _ => {
-            ground.work().await?;
-            workload::batch(&warm_up).await?;
-        }
-    }
+    let workers = match args.workers {
+        Some(how_many) => Some(Workers::start(&plan, &ground.database_url, how_many).await?),
+        None => None,
+    };
+    warm_up(args.workload, &plan, ground, workers.as_ref()).await?;
     remark(format_args!("bench: {} with {runs} runs, {steps} steps, concurrency {concurrency}", args.workload.name()));
     let before = Reading::take(&ground.engine).await?;
-    let measured = match args.workload {
-        Workload::W0 | Workload::W3 | Workload::W10 => workload::batch(&plan).await?,
-        Workload::Submit => workload::submit(&plan).await?,
-        Workload::Latency => workload::latency(&plan).await?,
-        Workload::Signal => workload::signal(&plan).await?,
-        Workload::Events => Box::pin(events::events(&plan)).await?,
-        Workload::Recover => Box::pin(recover::recover(&plan, &ground.database_url)).await?,
+    let measured = match (args.workload, &workers) {
+        (Workload::W0 | Workload::W3 | Workload::W10, Some(workers)) => workload::batch_on(&plan, workers).await?,
+        (workload, _) => measure_here(workload, &plan, ground).await?,
     };
     let after = Reading::take(&ground.engine).await?;
+    if let Some(workers) = workers {
+        workers.stop().await;
+    }
     if args.workload == Workload::Submit && !ground.is_private() {
         remark(format_args!("bench: carrying out what was submitted"));
         ground.work().await?;
@@ -173,11 +190,45 @@ async fn measure(
         "workload": args.workload.name(), "runs": runs, "steps": steps, "concurrency": concurrency,
     });
     let setup = ground.setup(&after.version, WARM_UP);
-    let all = numbers(&measured, args.workload, (runs, steps)).into_iter().chain(costs(&before, &after, runs));
     if let Some(answer) = answer.as_object_mut() {
-        answer.extend(all.chain([("setup".to_owned(), setup)]));
+        answer.extend(numbers(&measured, args.workload, (runs, steps)));
+        answer.extend(costs(&before, &after, measured.worker_cpu, runs));
+        answer.insert("setup".to_owned(), setup);
     }
     Ok(answer)
+}
+
+async fn warm_up(
+    workload: Workload,
+    plan: &Plan<'_>,
+    ground: &Ground,
+    workers: Option<&Workers>,
+) -> Result<(), Trouble> {
+    remark(format_args!("bench: warming up with {WARM_UP} runs"));
+    let plan = Plan { runs: WARM_UP, step_ms: 0, sleep_ms: 0, ..*plan };
+    match (workload, workers) {
+        (Workload::Submit, _) => workload::submit(&plan).await.map(drop),
+        // It starts workers of its own, to kill one.
+        (Workload::Recover, _) => Ok(()),
+        (_, Some(workers)) => workload::batch_on(&plan, workers).await.map(drop),
+        (_, None) => {
+            ground.work().await?;
+            workload::batch(&plan).await.map(drop)
+        }
+    }
+}
+
+/// Measures a workload whose runs this process carries, or starts workers for as it needs them.
+async fn measure_here(workload: Workload, plan: &Plan<'_>, ground: &Ground) -> Result<Measured, Trouble> {
+    match workload {
+        Workload::W0 | Workload::W3 | Workload::W10 => workload::batch(plan).await,
+        Workload::Submit => workload::submit(plan).await,
+        Workload::Latency => workload::latency(plan).await,
+        Workload::Signal => workload::signal(plan).await,
+        Workload::Events => Box::pin(events::events(plan)).await,
+        Workload::Recover => Box::pin(recover::recover(plan, &ground.database_url)).await,
+        Workload::Timers => timers::timers(plan).await,
+    }
 }
 
 /// What was measured by the clock.
@@ -186,7 +237,7 @@ fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16))
     let mut put = |name: &str, value: f64| numbers.insert(name.to_owned(), rounded(value));
     let seconds = measured.took.as_secs_f64();
     put("seconds", seconds);
-    if !matches!(workload, Workload::Latency | Workload::Signal | Workload::Recover) {
+    if !matches!(workload, Workload::Latency | Workload::Signal | Workload::Recover | Workload::Timers) {
         let runs = count(runs);
         put("runs_per_s", runs / seconds);
         if steps > 0 && workload != Workload::Submit {
@@ -206,17 +257,18 @@ fn numbers(measured: &Measured, workload: Workload, (runs, steps): (usize, u16))
 }
 
 /// What it cost: WAL always, CPU of Postgres only where its processes can be seen.
-fn costs(before: &Reading, after: &Reading, runs: usize) -> Map<String, Value> {
+fn costs(before: &Reading, after: &Reading, workers: f64, runs: usize) -> Map<String, Value> {
     let runs = count(runs);
     let mut cpu = Map::new();
-    for (name, first, last) in
-        [("client", before.client_cpu, after.client_cpu), ("postgres", before.postgres_cpu, after.postgres_cpu)]
-    {
+    for (name, first, last, more) in [
+        ("client", before.client_cpu, after.client_cpu, workers),
+        ("postgres", before.postgres_cpu, after.postgres_cpu, 0.0),
+    ] {
         if let (Some(first), Some(last)) = (first, last) {
-            cpu.insert(name.to_owned(), rounded((last - first).max(0.0) * 1_000.0 / runs));
+            cpu.insert(name.to_owned(), rounded((last - first + more).max(0.0) * 1_000.0 / runs));
         }
     }
-    let wal = u32::try_from((after.wal_bytes - before.wal_bytes).max(0)).map_or(f64::from(u32::MAX), f64::from);
+    let wal = usize::try_from((after.wal_bytes - before.wal_bytes) / 1_024).map_or(0.0, count) * 1_024.0;
     let mut costs = Map::new();
     costs.insert("wal_bytes_per_run".to_owned(), rounded(wal / runs));
     costs.insert("cpu_ms_per_run".to_owned(), Value::Object(cpu));
@@ -243,6 +295,10 @@ fn rounded(value: f64) -> Value {
 fn text(answer: &Value) -> String {
     let lines = answer.as_object().into_iter().flatten().map(|(name, value)| format!("{name:<18} {value}"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> Trouble {
+    Trouble::failed(what.to_owned()).why(error.to_string())
 }
 
 /// Tells how far a long measurement is.

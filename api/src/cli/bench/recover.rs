@@ -1,6 +1,5 @@
 //! Recovery: two worker processes, one of them killed with runs in its hands.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,18 +9,15 @@ use fermata_engine::read::{MAX_LIMIT, Page};
 use fermata_engine::{Engine, NodeOptions};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::count;
-use super::workload::{Measured, PATIENCE, Plan, between, ms, submit_all};
-use crate::process::{Child, ChildPlan, Exit, Ready, Trouble, remark};
+use super::workers::{Workers, until};
+use super::workload::{Measured, Plan, between, ms, submit_all};
+use super::{count, failed};
+use crate::process::{Trouble, remark};
 
-/// How often runs in flight are counted.
-const COUNT: Duration = Duration::from_millis(20);
 /// How much longer than a lease the server is to be up: nodes look for dead ones in turns.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Runs whose steps are read at once.
 const READERS: usize = 8;
-/// How long the worker that is left may take to end.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Counts, on a worker's metrics page, how often it was taken for dead.
 const LEASES_LOST: &str = "leases_lost_total";
 
@@ -29,30 +25,19 @@ const LEASES_LOST: &str = "leases_lost_total";
 ///
 /// Every run ends, or this fails. `false_takeovers` counts how often the worker that lives was taken for dead.
 pub(super) async fn recover(plan: &Plan<'_>, database_url: &str) -> Result<Measured, Trouble> {
-    let folder = std::env::temp_dir().join(format!("fermata-bench-workers-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(|error| Trouble::file("cannot make", &folder, &error))?;
-    let measured = with_workers(plan, database_url, &folder).await;
-    if measured.is_ok() {
-        drop(std::fs::remove_dir_all(&folder));
-    }
-    measured
-}
-
-async fn with_workers(plan: &Plan<'_>, database_url: &str, folder: &Path) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock();
-    let mut killed = Worker::start(plan, database_url, folder, "killed").await?;
-    let mut left = Worker::start(plan, database_url, folder, "left").await?;
+    let mut workers = Workers::start(plan, database_url, 2).await?;
     server_has_settled(plan.engine).await?;
     let runs = submit_all(plan).await?;
     let in_flight = until(plan.engine, |held, _| held >= plan.runs).await?;
-    let held = killed.metric("runs_in_memory").await?;
+    let held = workers.metric("runs_in_memory").await?;
     let (killed_at, began) = (clock.now(), clock.monotonic());
-    killed.child.kill().await.map_err(|error| failed("the worker could not be killed", &error))?;
+    workers.kill_the_first().await?;
     remark(format_args!("bench: a worker with {held} of {in_flight} runs is killed"));
     until(plan.engine, |_, open| open == 0).await?;
     let ended = clock.monotonic().duration_since(began);
-    let false_takeovers = left.metric(LEASES_LOST).await?;
-    left.child.stop(STOP_LIMIT).await;
+    let false_takeovers = workers.metric(LEASES_LOST).await?;
+    workers.stop().await;
     remark(format_args!("bench: all have ended; reading their steps"));
     let resumed: Vec<_> = stream::iter(runs)
         .map(|run| gone_on(plan.engine, run, plan.steps))
@@ -87,69 +72,6 @@ async fn server_has_settled(engine: &Engine) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A worker process, as `fermata serve --role worker` starts it.
-struct Worker {
-    child: Child,
-    probes: String,
-}
-
-impl Worker {
-    async fn start(plan: &Plan<'_>, database_url: &str, folder: &Path, name: &str) -> Result<Self, Trouble> {
-        let program = std::env::current_exe().map_err(|error| failed("no program", &error))?;
-        let ready_file: PathBuf = folder.join(format!("{name}.json"));
-        let path = ready_file.to_string_lossy();
-        let arguments = ["serve", "--role", "worker", "--node", name, "--probes", "127.0.0.1:0", "--ready-file", &path];
-        let child_plan = ChildPlan {
-            name: format!("the worker `{name}`"),
-            program,
-            arguments: arguments.map(str::to_owned).to_vec(),
-            environment: [("DATABASE_URL", database_url.to_owned()), ("WORKER_SLOTS", plan.callers.to_string())]
-                .map(|(name, value)| (name.to_owned(), value))
-                .to_vec(),
-            log: folder.join(format!("{name}.log")),
-            ready_file,
-            apart: true,
-        };
-        let mut child = child_plan.spawn()?;
-        let ready: Ready = child_plan.ready(&mut child, plan.engine.clock()).await?;
-        let probes = ready.nodes.into_iter().find_map(|node| node.probes);
-        let probes = probes.ok_or_else(|| Trouble::failed("a worker does not say where its probes are"))?;
-        Ok(Self { child, probes })
-    }
-
-    /// A number of its metrics page; 0 when it is not there yet.
-    async fn metric(&self, name: &str) -> Result<f64, Trouble> {
-        let unread = |error: reqwest::Error| Trouble::new(Exit::Unreachable, "no metrics page").why(error.to_string());
-        let page =
-            reqwest::get(format!("{}/metrics", self.probes)).await.map_err(unread)?.text().await.map_err(unread)?;
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        Ok(value.unwrap_or(0.0))
-    }
-}
-
-/// Waits until the runs that are held by workers, and all that have not ended, are as wanted; answers how many are held.
-async fn until(engine: &Engine, wanted: impl Fn(usize, usize) -> bool) -> Result<usize, Trouble> {
-    let clock = engine.clock();
-    let (mut moved, mut last) = (clock.monotonic(), None);
-    loop {
-        let state = engine.service_state().await.map_err(|error| failed("runs cannot be counted", &error))?;
-        let held: i64 = state.queues.iter().map(|queue| queue.running).sum();
-        let open: i64 = state.queues.iter().map(|queue| queue.running + queue.ready + queue.waiting).sum();
-        let [held, open] = [held, open].map(|runs| usize::try_from(runs).unwrap_or(0));
-        if wanted(held, open) {
-            return Ok(held);
-        }
-        if last != Some((held, open)) {
-            (moved, last) = (clock.monotonic(), Some((held, open)));
-        }
-        if clock.monotonic().duration_since(moved) > PATIENCE {
-            return Err(Trouble::failed(format!("{held} of {open} runs are in flight, and nothing moves"))
-                .remedy("take more --concurrency, which is the slots of each worker, or a longer --step-ms"));
-        }
-        clock.wait(COUNT).await;
-    }
-}
-
 /// When the run's first step after it was taken over began; `None` when it was not, or had no step left.
 async fn gone_on(engine: &Engine, run: RunId, steps: u16) -> Result<Option<DateTime<Utc>>, Trouble> {
     let unread = |error: &dyn std::error::Error| failed("steps cannot be read", error);
@@ -169,8 +91,4 @@ async fn gone_on(engine: &Engine, run: RunId, steps: u16) -> Result<Option<DateT
         return Ok(resumed);
     }
     Err(Trouble::failed(format!("run {run} recorded {done} steps, not {steps}")))
-}
-
-fn failed(what: &str, error: &dyn std::error::Error) -> Trouble {
-    Trouble::failed(what.to_owned()).why(error.to_string())
 }

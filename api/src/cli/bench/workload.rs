@@ -14,6 +14,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use super::progress;
+use super::workers::{Workers, until};
 use crate::process::{Exit, Trouble};
 
 /// How often ended runs are counted.
@@ -27,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(2);
 /// Brings the input to about 200 bytes.
-const PAD_BYTES: usize = 157;
+const PAD_BYTES: usize = 143;
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -40,8 +41,12 @@ pub(super) struct Plan<'a> {
     pub(super) steps: u16,
     /// Callers at once.
     pub(super) callers: usize,
+    /// Clients that the runs are spread over.
+    pub(super) clients: usize,
     /// How long each step takes, in milliseconds.
     pub(super) step_ms: u32,
+    /// How long each run sleeps before its first step, in milliseconds.
+    pub(super) sleep_ms: u32,
     /// How many deliveries have ended in this process, by how.
     pub(super) completed: &'a (dyn Fn() -> HashMap<String, usize> + Sync),
 }
@@ -55,6 +60,8 @@ pub(super) struct Measured {
     pub(super) times: Vec<f64>,
     /// The time to the result, where that is another one.
     pub(super) result_times: Vec<f64>,
+    /// Processor seconds of workers that are processes of their own.
+    pub(super) worker_cpu: f64,
     /// What else was counted, by its name in the answer.
     pub(super) counts: Vec<(&'static str, f64)>,
 }
@@ -68,12 +75,21 @@ pub(super) async fn batch(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     Ok(Measured { took: plan.engine.clock().monotonic().duration_since(began), ..Measured::default() })
 }
 
+/// The same, carried by worker processes.
+pub(super) async fn batch_on(plan: &Plan<'_>, workers: &Workers) -> Result<Measured, Trouble> {
+    let (began, before) = (plan.engine.clock().monotonic(), workers.cpu());
+    submit_all(plan).await?;
+    until(plan.engine, |_, open| open == 0).await?;
+    let took = plan.engine.clock().monotonic().duration_since(began);
+    Ok(Measured { took, worker_cpu: workers.cpu() - before, ..Measured::default() })
+}
+
 /// Waits until all of the plan's runs have succeeded in this process.
 pub(super) async fn carried(plan: &Plan<'_>) -> Result<(), Trouble> {
     carried_since(plan, &HashMap::new()).await
 }
 
-async fn carried_since(plan: &Plan<'_>, before: &HashMap<String, usize>) -> Result<(), Trouble> {
+pub(super) async fn carried_since(plan: &Plan<'_>, before: &HashMap<String, usize>) -> Result<(), Trouble> {
     let clock = plan.engine.clock();
     let since = |how: &str, now: &HashMap<String, usize>| {
         now.get(how).copied().unwrap_or(0) - before.get(how).copied().unwrap_or(0)
@@ -104,16 +120,16 @@ async fn carried_since(plan: &Plan<'_>, before: &HashMap<String, usize>) -> Resu
 
 /// Submits all runs, `callers` at once.
 pub(super) async fn submit_all(plan: &Plan<'_>) -> Result<Vec<RunId>, Trouble> {
-    stream::iter(0..plan.runs).map(|_| submit_one(plan, false)).buffer_unordered(plan.callers).try_collect().await
+    stream::iter(0..plan.runs).map(|n| submit_one(plan, n, false)).buffer_unordered(plan.callers).try_collect().await
 }
 
 /// Single submissions, acknowledged one by one.
 pub(super) async fn submit(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock();
     let began = clock.monotonic();
-    let one = async |_| {
+    let one = async |n| {
         let asked = clock.monotonic();
-        submit_one(plan, false).await?;
+        submit_one(plan, n, false).await?;
         Ok::<_, Trouble>(ms(clock.monotonic().duration_since(asked)))
     };
     let times = stream::iter(0..plan.runs).map(one).buffer_unordered(plan.callers).try_collect().await?;
@@ -125,9 +141,9 @@ pub(super) async fn latency(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock();
     let began = clock.monotonic();
     let mut measured = Measured::default();
-    for _ in 0..plan.runs {
+    for n in 0..plan.runs {
         let (asked_at, asked) = (clock.now(), clock.monotonic());
-        let run = submit_one(plan, false).await?;
+        let run = submit_one(plan, n, false).await?;
         succeeds(plan.engine, run).await?;
         measured.result_times.push(ms(clock.monotonic().duration_since(asked)));
         if let Some(first) = first_step(plan.engine, run).await? {
@@ -143,8 +159,8 @@ pub(super) async fn signal(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     let clock = plan.engine.clock();
     let began = clock.monotonic();
     let mut measured = Measured::default();
-    for _ in 0..plan.runs {
-        let run = submit_one(plan, true).await?;
+    for n in 0..plan.runs {
+        let run = submit_one(plan, n, true).await?;
         reaches(plan.engine, run, "WAITING").await?;
         let sent_at = clock.now();
         let signal = NewSignal { id: None, name: GO.to_owned(), payload: Value::Null };
@@ -159,12 +175,27 @@ pub(super) async fn signal(plan: &Plan<'_>) -> Result<Measured, Trouble> {
     Ok(measured)
 }
 
-async fn submit_one(plan: &Plan<'_>, wait_signal: bool) -> Result<RunId, Trouble> {
+impl Plan<'_> {
+    /// The client of the n-th run.
+    pub(super) fn client(&self, n: usize) -> String {
+        if self.clients > 1 { format!("bench-{}", n % self.clients) } else { "bench".to_owned() }
+    }
+
+    /// How many of the runs are the n-th client's.
+    pub(super) fn runs_of(&self, n: usize) -> usize {
+        self.runs / self.clients + usize::from(n % self.clients < self.runs % self.clients)
+    }
+}
+
+/// Submits the n-th run.
+async fn submit_one(plan: &Plan<'_>, n: usize, wait_signal: bool) -> Result<RunId, Trouble> {
     let pad = "x".repeat(PAD_BYTES);
-    let payload = json!({ "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "pad": pad });
+    let payload = json!({
+        "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "sleep_ms": plan.sleep_ms, "pad": pad,
+    });
     loop {
         let submission = Submission {
-            client_id: "bench".to_owned(),
+            client_id: plan.client(n),
             kind: "bench.steps".to_owned(),
             payload: payload.clone(),
             ..Submission::default()

@@ -190,3 +190,62 @@ impl Queue {
         self.stopping.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::{Semaphore, oneshot};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::document;
+    use crate::id::{NodeId, SignalId};
+    use crate::store::queue::Want;
+    use crate::store::record::Sending;
+
+    fn wish(slots: &Arc<Semaphore>) -> Wish {
+        let want = Want { node: NodeId(Uuid::nil()), hosted: [].into(), after: String::new(), max_deliveries: 5 };
+        let seat = Arc::clone(slots).try_acquire_owned().unwrap();
+        Wish::new(want, Arc::clone(slots), seat, Arc::default()).0
+    }
+
+    fn signal() -> Item {
+        let sending = Sending {
+            id: SignalId(Uuid::nil()),
+            run: RunId(Uuid::nil()),
+            client: "c".into(),
+            actor: "me".into(),
+            name: "go".into(),
+            payload: document::raw(&()),
+        };
+        Item::Signal(Box::new(sending), oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_wish_waits_for_a_batch_that_makes_runs_ready_unless_it_goes_at_once() {
+        let (queue, slots) = (Queue::new(2), Arc::new(Semaphore::new(8)));
+        queue.wish(0, wish(&slots), false);
+        assert!(!queue.has_work() && queue.take().is_none());
+        queue.push(signal()).unwrap();
+        let load = queue.take().unwrap();
+        assert_eq!((load.items.len(), load.wish.map(|wish| wish.seats())), (1, Some(8)));
+        queue.wish(0, wish(&slots), true);
+        assert!(queue.has_work() && queue.take().unwrap().wish.is_some());
+        assert!(!queue.has_work());
+    }
+
+    #[test]
+    fn each_claimer_has_one_wish_and_each_batch_takes_one() {
+        let (queue, slots) = (Queue::new(2), Arc::new(Semaphore::new(8)));
+        for claimer in [0, 0, 1] {
+            queue.wish(claimer, wish(&slots), claimer == 1);
+        }
+        // The first one's earlier wish has given its seat back; the wish that goes takes all that are free.
+        let load = queue.take().unwrap();
+        assert_eq!(load.wish.map(|wish| wish.seats()), Some(7));
+        assert!(queue.take().is_none());
+        assert!(queue.withdraw(0) && !queue.withdraw(0) && !queue.withdraw(1));
+        assert_eq!(slots.available_permits(), 8);
+    }
+}

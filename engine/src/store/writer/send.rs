@@ -350,6 +350,7 @@ mod tests {
             trace_id: String::new(),
             caller: None,
             accepted_at: chrono::DateTime::UNIX_EPOCH,
+            history: None,
         }
     }
 
