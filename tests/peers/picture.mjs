@@ -50,7 +50,7 @@ const bars = measured.map(({ peer, rates, middle }, n) => {
 const rounds = Math.max(...measured.map(({ rates }) => rates.length), 0)
 console.log(`<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="#1b1f27">
   <rect width="100%" height="100%" fill="#ffffff"/>
-  <text x="16" y="24" font-size="16" font-weight="600">Durable steps per second: runs of ten steps, one Postgres, the same machine and rounds</text>
+  <text x="16" y="24" font-size="16" font-weight="600">Durable steps per second: runs of ten steps, the same machine and rounds</text>
   <text x="16" y="42" fill="#5a6372">median of ${rounds} rounds; the line is the range; fsync and synchronous_commit on</text>
   ${bars.join('\n  ')}
   <text x="16" y="${height - 12}" fill="#5a6372">More is better. How it was measured: tests/peers/README.md</text>
