@@ -17,13 +17,15 @@ async fn bench(db: &TestDb, words: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The names of an answer beside those that every workload has.
+/// The names of an answer beside those that every workload has, sorted.
 fn names(answer: &Value) -> Vec<&str> {
     const ALWAYS: [&str; 8] =
         ["workload", "runs", "steps", "concurrency", "seconds", "wal_bytes_per_run", "cpu_ms_per_run", "setup"];
     let names: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
     assert!(ALWAYS.iter().all(|name| names.contains(name)), "{answer}");
-    names.into_iter().filter(|name| !ALWAYS.contains(name)).collect()
+    let mut names: Vec<&str> = names.into_iter().filter(|name| !ALWAYS.contains(name)).collect();
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_run_of_too_many_steps_or_that_takes_too_long_is_refused() {
-        let input = |steps, step_ms, sleep_ms| BenchInput { steps, step_ms, sleep_ms, ..BenchInput::default() };
+        let input = |steps, step_ms, sleep_ms| BenchInput { steps, sleep_ms, step_ms, ..BenchInput::default() };
         assert!(BenchSteps.check(&input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
         assert!(BenchSteps.check(&input(MAX_STEPS + 1, 0, 0)).is_err());
         assert!(BenchSteps.check(&input(1, MAX_STEP_MS + 1, 0)).is_err());
