@@ -85,6 +85,42 @@ impl Clock {
     }
 }
 
+/// How often something may be done: at most once in `every` on average, and `at_once` times without a rest after a pause.
+///
+/// The generic cell rate algorithm (ITU-T I.371): one moment is all that it keeps.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    every: Duration,
+    at_once: u32,
+    /// When it would be due again, had it been done evenly.
+    due: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(every: Duration, at_once: u32) -> Self {
+        Self { every, at_once, due: None }
+    }
+
+    /// It is done now.
+    pub(crate) fn done(&mut self, now: Instant) {
+        self.due = Some(self.due.unwrap_or(now).max(now) + self.every);
+    }
+
+    /// How long to rest before it is done again.
+    fn left(&self, now: Instant) -> Duration {
+        let due = self.due.unwrap_or(now);
+        due.saturating_duration_since(now).saturating_sub(self.every * self.at_once.saturating_sub(1))
+    }
+
+    /// Waits until it may be done again.
+    pub(crate) async fn rest(&self, clock: &Clock) {
+        let left = self.left(clock.monotonic());
+        if !left.is_zero() {
+            clock.wait(left).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
@@ -106,6 +142,23 @@ mod tests {
         assert_eq!(clock.before(clock.monotonic() + Duration::from_millis(10), work).await, None);
         assert_eq!(steps.load(Ordering::SeqCst), 1);
         assert_eq!(clock.before(clock.monotonic() + Duration::from_mins(1), async { 7 }).await, Some(7));
+    }
+
+    #[test]
+    fn a_pace_allows_a_burst_after_a_pause_and_then_one_in_each_interval() {
+        let (every, start) = (Duration::from_millis(10), Clock::system().monotonic());
+        let mut pace = Pace::new(every, 3);
+        let mut now = start;
+        let mut rest = || {
+            pace.done(now);
+            let left = pace.left(now);
+            now += left;
+            left
+        };
+        assert_eq!([rest(), rest(), rest(), rest()], [Duration::ZERO, Duration::ZERO, every, every]);
+        let later = start + Duration::from_mins(1);
+        pace.done(later);
+        assert_eq!(pace.left(later), Duration::ZERO);
     }
 
     #[test]

@@ -21,6 +21,8 @@ struct Input {
     program: String,
     #[serde(default)]
     n: u64,
+    #[serde(default)]
+    large: bool,
 }
 
 /// Programs of a few lines each; counts how often bodies ran.
@@ -134,6 +136,17 @@ impl Workflow for Programs {
                 context.sleep("nap", Duration::from_millis(input.n)).await?;
                 Ok(json!(self.count(&context, "after").await?))
             }
+            "recorded" => {
+                let bytes = if input.large { 4_096 } else { 1 };
+                let mut total = 0;
+                for n in 0..input.n {
+                    let made: String = context.step("made").run(|_| async move { Ok(noise(n, bytes)) }).await?;
+                    total += made.len();
+                }
+                self.count(&context, "before").await?;
+                context.wait_signal::<Value>("go").await?;
+                Ok(json!([total, self.count(&context, "after").await?]))
+            }
             "retry" => {
                 let policy = RetryPolicy { max_attempts: 3, initial_ms: 20, factor: 1.0, longest_ms: 20 };
                 let attempts = context
@@ -153,6 +166,13 @@ impl Workflow for Programs {
             _ => self.branch(&context, &input).await,
         }
     }
+}
+
+/// Text that does not compress.
+fn noise(seed: u64, bytes: usize) -> String {
+    use sha2::{Digest, Sha256};
+    let block = |n: usize| format!("{:x}", Sha256::digest(format!("{seed} {n}")));
+    (0..).map(block).flat_map(String::into_bytes).take(bytes).map(char::from).collect()
 }
 
 async fn started(program: Value) -> (TestDb, Programs, fermata_engine::Engine, fermata_engine::id::RunId) {
@@ -184,6 +204,25 @@ async fn a_signal_wakes_its_run_and_nothing_runs_twice() {
     let commits = "select count(distinct at) from fermata.event
         where type = 'signal.received' or data ->> 'from' = 'WAITING'";
     assert_eq!(db.count(commits).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_from_a_record_of_any_length() {
+    // One that comes with the claim, one of too many bytes for that, and one of too many records.
+    for (n, large) in [(3, false), (30, true), (100, false)] {
+        let (db, programs) = (TestDb::new().await, Programs::default());
+        let first = db.worker(programs.registry(), LEASE).await;
+        let program = json!({"program": "recorded", "n": n, "large": large});
+        let run = db.submit(&first, "test.program", program).await;
+        db.reaches(&first, run, &["WAITING"]).await;
+        first.close(Duration::from_secs(5)).await;
+        let second = db.worker(programs.registry(), LEASE).await;
+        let signal = NewSignal { id: None, name: "go".into(), payload: Value::Null };
+        second.signal(&Principal::operator(), run, signal).await.unwrap();
+        let bytes = n * if large { 4_096 } else { 1 };
+        assert_eq!(db.ended(&second, run).await.result, Some(json!([bytes, 2])), "{n} records");
+        assert_eq!(programs.ran(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

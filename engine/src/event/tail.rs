@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::Cursor;
-use crate::clock::Clock;
+use crate::clock::{Clock, Pace};
 use crate::node::{FOLLOWED, Wakes};
 use crate::read::{EventView, SharedEvent};
 use crate::rigged::crash_point;
@@ -26,8 +26,10 @@ use crate::telemetry;
 pub const RING_EVENTS: usize = 16_384;
 /// The most events that one look reads.
 const PAGE: i64 = 2_000;
-/// The least time between two looks: under load, many commits are read at once.
+/// The time between two looks: under load, many commits are read at once.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How many looks go without that time between them: what one run writes is seen at once.
+const LOOKS_AT_ONCE: u32 = 8;
 /// How often to look when hints are heard: one may have been lost with its sender.
 const SAFETY_LOOK: Duration = Duration::from_secs(5);
 /// How often to look when no hints are heard, as behind a pooler that does not pass them on.
@@ -213,6 +215,7 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
     let epoch = reader.store.recognise().await?;
     catch_up(tail, reader, Some(epoch)).await?;
     let mut told = reader.clock.monotonic();
+    let mut pace = Pace::new(LOOK_EVERY, LOOKS_AT_ONCE);
     // What was committed while nobody followed is not late.
     let mut since = reader.clock.now();
     loop {
@@ -226,7 +229,7 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
         // Asked for before looking: what is committed meanwhile is not missed.
         let moved = reader.wakes.events();
         let Some(after) = tail.head() else { return Ok(()) };
-        let looked = reader.clock.monotonic();
+        pace.done(reader.clock.monotonic());
         let events = reader.store.behind(after, PAGE).await?;
         telemetry::tail_read(events.len());
         let full = i64::try_from(events.len()).is_ok_and(|count| count >= PAGE);
@@ -251,10 +254,7 @@ async fn read(tail: &Tail, reader: &Reader, mut ear: Ear) -> Result<(), StoreErr
             heard = hear(&mut ear, reader) => if heard.is_none() { return Ok(()) },
             () = reader.clock.wait(longest) => {}
         }
-        let rest = LOOK_EVERY.saturating_sub(reader.clock.monotonic().duration_since(looked));
-        if !rest.is_zero() {
-            reader.clock.wait(rest).await;
-        }
+        pace.rest(&reader.clock).await;
     }
 }
 

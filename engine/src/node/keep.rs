@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Host, NodeOptions};
+use crate::clock::Pace;
 use crate::id::NodeId;
 use crate::rigged::{crash_point, mutant};
 use crate::run::Lease;
@@ -16,6 +17,10 @@ use crate::store::stream::{Hint, Hints, News};
 use crate::telemetry;
 use crate::workflow::session::Exit;
 
+/// The time between two looks for mail.
+const MAIL_EVERY: Duration = Duration::from_millis(5);
+/// How many looks for mail go without that time between them.
+const MAIL_AT_ONCE: u32 = 8;
 /// The pause before a lost registration is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -127,8 +132,10 @@ async fn hear(host: &Host, hints: &mut Hints) {
 
 /// Tells runs in memory that something was delivered to them.
 async fn pass_mail(host: &Host, lease: &Lease) {
+    let mut pace = Pace::new(MAIL_EVERY, MAIL_AT_ONCE);
     loop {
         host.wakes.mail().await;
+        pace.done(host.clock.monotonic());
         match host.store.inboxes(lease.node()).await {
             Ok(rows) => {
                 for (run, inbox, cancel) in rows {
@@ -139,7 +146,7 @@ async fn pass_mail(host: &Host, lease: &Lease) {
             }
             Err(error) => warn!(error = %error, "mail cannot be read, the next record will tell"),
         }
-        host.clock.wait(Duration::from_millis(5)).await;
+        pace.rest(&host.clock).await;
     }
 }
 

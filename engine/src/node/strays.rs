@@ -36,9 +36,13 @@ impl Doubt {
         self.next = Some(now);
     }
 
-    /// Which runs were suspects before too. A run that is just being claimed is carried by the next time.
-    fn convict(&mut self, suspects: HashSet<(RunId, i32)>) -> Vec<(RunId, i32)> {
-        let convicted = suspects.intersection(&self.suspects).copied().collect();
+    /// Which runs were suspects before too. A run that is just being claimed is carried by the next time: as
+    /// long as there is a suspect, there is a next time.
+    fn convict(&mut self, suspects: HashSet<(RunId, i32)>, now: Instant) -> Vec<(RunId, i32)> {
+        let convicted: Vec<_> = suspects.intersection(&self.suspects).copied().collect();
+        if self.next.is_none() && !suspects.is_empty() {
+            self.next = Some(now + DOUBT_EVERY);
+        }
         self.suspects = suspects;
         convicted
     }
@@ -74,7 +78,7 @@ impl Host {
         }
         let held = self.store.held(node).await?;
         let suspects = held.into_iter().filter(|(run, _)| self.client_in_hand(*run).is_none()).collect();
-        let convicted = self.doubt.lock().unwrap_or_else(PoisonError::into_inner).convict(suspects);
+        let convicted = self.doubt.lock().unwrap_or_else(PoisonError::into_inner).convict(suspects, now);
         for (run, epoch) in convicted {
             // One that has ended since it was listed is not given back: its epoch or state is another.
             if self.client_in_hand(run).is_none() && self.store.release(run, epoch).await? {
@@ -107,10 +111,28 @@ mod tests {
     #[test]
     fn a_run_is_given_back_when_it_looked_stray_twice() {
         let clock = Clock::system();
+        let now = clock.monotonic();
         let [one, other] = [RunId::new(&clock), RunId::new(&clock)];
         let mut doubt = Doubt::default();
-        assert!(doubt.convict(HashSet::from([(one, 1)])).is_empty());
-        assert_eq!(doubt.convict(HashSet::from([(one, 1), (other, 1)])), [(one, 1)]);
-        assert!(doubt.convict(HashSet::from([(other, 2)])).is_empty());
+        assert!(doubt.convict(HashSet::from([(one, 1)]), now).is_empty());
+        assert_eq!(doubt.convict(HashSet::from([(one, 1), (other, 1)]), now), [(one, 1)]);
+        assert!(doubt.convict(HashSet::from([(other, 2)]), now).is_empty());
+    }
+
+    #[test]
+    fn a_suspect_of_the_last_look_is_looked_for_once_more() {
+        let clock = Clock::system();
+        let now = clock.monotonic();
+        let one = RunId::new(&clock);
+        let mut doubt = Doubt::default();
+        doubt.begin(now);
+        let last = now + DOUBT;
+        assert!(doubt.is_due(last));
+        assert!(doubt.convict(HashSet::from([(one, 1)]), last).is_empty());
+        assert!(doubt.is_due(last + DOUBT_EVERY));
+        assert_eq!(doubt.convict(HashSet::from([(one, 1)]), last + DOUBT_EVERY), [(one, 1)]);
+        assert!(doubt.is_due(last + DOUBT_EVERY * 2));
+        assert!(doubt.convict(HashSet::new(), last + DOUBT_EVERY * 2).is_empty());
+        assert!(!doubt.is_due(last + DOUBT_EVERY * 9));
     }
 }

@@ -1,5 +1,5 @@
 //! Wake-ups: what a commit may have made ready, told in this process at once and to the others in
-//! at most one coalesced NOTIFY per [`COALESCE`], on a connection outside of any business
+//! coalesced NOTIFYs, one per [`COALESCE`] under load, on a connection outside of any business
 //! transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,14 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Pace};
 use crate::store::Store;
 use crate::store::stream::{Hint, News};
 
-/// The least time between two hints to other nodes.
+/// The time between two hints to other nodes.
 const COALESCE: Duration = Duration::from_millis(5);
+/// How many hints go without that time between them: another process hears at once what a few commits did.
+const HINTS_AT_ONCE: u32 = 8;
 
 /// How long a node's word counts that it follows events; it repeats it by thirds.
 pub(crate) const FOLLOWED: Duration = Duration::from_secs(30);
@@ -174,6 +176,7 @@ impl Wakes {
 
     /// Sends hints to the other nodes for as long as the process lives.
     pub(crate) async fn tell_others(&self, store: &Store, clock: &Clock) {
+        let mut pace = Pace::new(COALESCE, HINTS_AT_ONCE);
         loop {
             self.outgoing.notified().await;
             let news = if self.work.swap(false, Ordering::SeqCst) { News::Work } else { News::Events };
@@ -181,11 +184,12 @@ impl Wakes {
             if news == News::Events && !self.is_followed(clock) {
                 continue;
             }
+            pace.done(clock.monotonic());
             if let Err(error) = store.hint(Hint { origin: self.origin, news }).await {
                 // The others look by themselves now and then; nothing is lost but time.
                 tracing::debug!(error = %error, "a hint could not be sent");
             }
-            clock.wait(COALESCE).await;
+            pace.rest(clock).await;
         }
     }
 }

@@ -38,6 +38,32 @@ pub(crate) struct Claim {
     pub(crate) history: Option<Arc<RawValue>>,
 }
 
+#[cfg(test)]
+impl Claim {
+    /// A claim of a new run, of client `c`.
+    pub(crate) fn example(run: RunId) -> Self {
+        Self {
+            run,
+            client: "c".into(),
+            epoch: 1,
+            seq: 0,
+            generation: 0,
+            inbox: 0,
+            deliveries: 1,
+            cancel: false,
+            deadline: None,
+            parent: None,
+            kind: "test".into(),
+            input: Value::Null,
+            account_id: None,
+            trace_id: String::new(),
+            caller: None,
+            accepted_at: DateTime::UNIX_EPOCH,
+            history: None,
+        }
+    }
+}
+
 /// What a claim asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Want {

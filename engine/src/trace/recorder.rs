@@ -214,24 +214,14 @@ mod tests {
     }
 
     fn claim(epoch: i32, caller: Option<&str>) -> Claim {
+        let run = RunId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00aa));
         Claim {
-            run: RunId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00aa)),
-            client: "acme".into(),
             epoch,
-            seq: 0,
-            generation: 0,
-            inbox: 0,
-            deliveries: 1,
-            cancel: false,
-            deadline: None,
-            parent: None,
+            client: "acme".into(),
             kind: "flow.run".into(),
-            input: Value::Null,
-            account_id: None,
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
             caller: caller.map(str::to_owned),
-            accepted_at: DateTime::UNIX_EPOCH,
-            history: None,
+            ..Claim::example(run)
         }
     }
 

@@ -50,12 +50,13 @@ pub(super) fn process_cpu(pid: u32) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
-/// How many deliveries of runs have ended in this process, by how they ended.
+/// How many deliveries of runs have ended in this process, by how.
 pub(super) fn completed(recorder: &PrometheusHandle) -> HashMap<String, usize> {
     parse(&recorder.render())
 }
 
-fn parse(page: &str) -> HashMap<String, usize> {
+/// How many deliveries a metrics page says have ended, by how.
+pub(super) fn parse(page: &str) -> HashMap<String, usize> {
     let line = |line: &str| {
         let (how, number) = line.strip_prefix("run_deliveries_total{ended=\"")?.split_once("\"} ")?;
         Some((how.to_owned(), number.trim().parse().ok()?))

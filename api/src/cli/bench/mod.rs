@@ -1,7 +1,8 @@
 //! `fermata bench`: measures this machine, with the engine as it ships (contract, section 5).
 //!
-//! Owns the workloads and what is printed. The engine runs in this process, with its own worker (but for `recover`,
-//! whose workers are processes to be killed); without DATABASE_URL a private Postgres in a temporary folder is used and removed again.
+//! Owns the workloads and what is printed. The engine runs in this process, with its own worker; those of `recover`
+//! and of `--workers` are processes. Without DATABASE_URL a private Postgres in a temporary folder is used and removed
+//! again.
 
 mod events;
 mod gauge;
@@ -87,11 +88,12 @@ enum Workload {
 }
 
 impl Workload {
-    /// Whether a run is to be in flight for a while, and not to end as fast as it can.
+    /// How long a step takes: nothing, unless runs are to be in flight for a while.
     fn step_ms(self) -> u32 {
         if self == Self::Recover { 1_000 } else { 0 }
     }
 
+    /// How long a run sleeps before its first step.
     fn sleep_ms(self) -> u32 {
         if self == Self::Timers { 30_000 } else { 0 }
     }

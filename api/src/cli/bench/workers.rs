@@ -1,17 +1,21 @@
 //! Workers that are processes of their own, as `fermata serve --role worker` starts them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fermata_engine::Engine;
+use fermata_engine::clock::Clock;
 
 use super::failed;
-use super::gauge::process_cpu;
+use super::gauge::{parse, process_cpu};
 use super::workload::{PATIENCE, Plan};
 use crate::process::{Child, ChildPlan, Exit, Ready, Trouble};
 
 /// How often runs are counted.
 const COUNT: Duration = Duration::from_millis(20);
+/// How long a worker may take to count a run whose end is committed.
+const COUNTED: Duration = Duration::from_secs(5);
 /// How long they may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,11 +51,40 @@ impl Workers {
     /// A number of the first one's metrics page; 0 when it is not there yet.
     pub(super) async fn metric(&self, name: &str) -> Result<f64, Trouble> {
         let Some(worker) = self.workers.first() else { return Ok(0.0) };
-        let unread = |error: reqwest::Error| Trouble::new(Exit::Unreachable, "no metrics page").why(error.to_string());
-        let page = reqwest::get(format!("{}/metrics", worker.probes)).await.map_err(unread)?;
-        let page = page.text().await.map_err(unread)?;
+        let page = worker.metrics().await?;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         Ok(value.unwrap_or(0.0))
+    }
+
+    /// Waits until `runs` more deliveries than `before` have succeeded on them; fails when a run has.
+    pub(super) async fn succeeded(&self, clock: &Clock, runs: usize, before: &HashMap<String, usize>) -> Result<(), Trouble> {
+        let began = clock.monotonic();
+        loop {
+            let now = self.completed().await?;
+            let since = |how: &str| now.get(how).copied().unwrap_or(0) - before.get(how).copied().unwrap_or(0);
+            if since("failed") > 0 {
+                return Err(Trouble::failed("a run of the benchmark failed").remedy("fermata runs list --state FAILED"));
+            }
+            if since("succeeded") >= runs {
+                return Ok(());
+            }
+            if clock.monotonic().duration_since(began) > COUNTED {
+                let done = since("succeeded");
+                return Err(Trouble::failed(format!("the workers carried {done} of {runs} runs, and all have ended")));
+            }
+            clock.wait(COUNT).await;
+        }
+    }
+
+    /// How many deliveries have ended on them, by how.
+    pub(super) async fn completed(&self) -> Result<HashMap<String, usize>, Trouble> {
+        let mut all = HashMap::new();
+        for worker in &self.workers {
+            for (how, number) in parse(&worker.metrics().await?) {
+                *all.entry(how).or_default() += number;
+            }
+        }
+        Ok(all)
     }
 
     /// Processor seconds of all of them.
@@ -70,6 +103,12 @@ impl Workers {
 }
 
 impl Worker {
+    async fn metrics(&self) -> Result<String, Trouble> {
+        let unread = |error: reqwest::Error| Trouble::new(Exit::Unreachable, "no metrics page").why(error.to_string());
+        let page = reqwest::get(format!("{}/metrics", self.probes)).await.map_err(unread)?;
+        page.text().await.map_err(unread)
+    }
+
     async fn start(plan: &Plan<'_>, database_url: &str, folder: &Path, name: &str) -> Result<Self, Trouble> {
         let program = std::env::current_exe().map_err(|error| failed("no program", &error))?;
         let ready_file: PathBuf = folder.join(format!("{name}.json"));

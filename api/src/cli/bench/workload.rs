@@ -77,11 +77,14 @@ pub(super) async fn batch(plan: &Plan<'_>) -> Result<Measured, Trouble> {
 
 /// The same, carried by worker processes.
 pub(super) async fn batch_on(plan: &Plan<'_>, workers: &Workers) -> Result<Measured, Trouble> {
-    let (began, before) = (plan.engine.clock().monotonic(), workers.cpu());
+    let clock = plan.engine.clock();
+    let carried = workers.completed().await?;
+    let (began, before) = (clock.monotonic(), workers.cpu());
     submit_all(plan).await?;
     until(plan.engine, |_, open| open == 0).await?;
-    let took = plan.engine.clock().monotonic().duration_since(began);
-    Ok(Measured { took, worker_cpu: workers.cpu() - before, ..Measured::default() })
+    let (took, worker_cpu) = (clock.monotonic().duration_since(began), workers.cpu() - before);
+    workers.succeeded(clock, plan.runs, &carried).await?;
+    Ok(Measured { took, worker_cpu, ..Measured::default() })
 }
 
 /// Waits until all of the plan's runs have succeeded in this process.

@@ -332,28 +332,6 @@ mod tests {
         (sending, oneshot::channel().0)
     }
 
-    fn claim(run: u128) -> Claim {
-        Claim {
-            run: RunId(Uuid::from_u128(run)),
-            client: Arc::from("c"),
-            epoch: 1,
-            seq: 0,
-            generation: 0,
-            inbox: 0,
-            deliveries: 1,
-            cancel: false,
-            deadline: None,
-            parent: None,
-            kind: "test".into(),
-            input: Value::Null,
-            account_id: None,
-            trace_id: String::new(),
-            caller: None,
-            accepted_at: chrono::DateTime::UNIX_EPOCH,
-            history: None,
-        }
-    }
-
     fn answer(sent: Vec<Sent>, claimed: &[u128]) -> Answer {
         Answer {
             applied: HashMap::new(),
@@ -361,7 +339,7 @@ mod tests {
             known: HashMap::new(),
             sent,
             head: None,
-            claims: claimed.iter().map(|run| claim(*run)).collect(),
+            claims: claimed.iter().map(|run| Claim::example(RunId(Uuid::from_u128(*run)))).collect(),
         }
     }
 
