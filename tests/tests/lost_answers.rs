@@ -17,6 +17,8 @@ use serde_json::json;
 enum Lost {
     /// Of the batch that accepts the run.
     Acceptance,
+    /// The same of a run with an idempotency key.
+    KeyedAcceptance,
     /// Of the batch that claims it, which another process has accepted.
     Claim,
     /// Of the batch that holds its first checkpoint.
@@ -34,14 +36,17 @@ async fn ends_although_an_answer_is_lost(lost: Lost) -> CommandView {
     let engine = Engine::open(options).await.unwrap();
     let front = db.engine(registry()).await;
     let by = Principal::operator();
-    let steps = submission("test.steps", json!({"steps": 3}));
-    if lost == Lost::Acceptance {
+    let mut steps = submission("test.steps", json!({"steps": 3}));
+    if lost == Lost::KeyedAcceptance {
+        steps.idempotency_key = Some("k".into());
+    }
+    if matches!(lost, Lost::Acceptance | Lost::KeyedAcceptance) {
         proxy.cut_answer(COMMIT, 0);
     }
     let through = if lost == Lost::Claim { &front } else { &engine };
     let receipt = through.submit(&by, steps).await.unwrap();
     match lost {
-        Lost::Acceptance => {}
+        Lost::Acceptance | Lost::KeyedAcceptance => {}
         Lost::Claim => proxy.cut_answer(COMMIT, 0),
         Lost::Checkpoint => proxy.cut_answer(COMMIT, 1),
     }
@@ -58,6 +63,7 @@ async fn ends_although_an_answer_is_lost(lost: Lost) -> CommandView {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_accepted_once_although_the_answer_to_it_is_lost() {
     ends_although_an_answer_is_lost(Lost::Acceptance).await;
+    ends_although_an_answer_is_lost(Lost::KeyedAcceptance).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

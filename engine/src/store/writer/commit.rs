@@ -32,7 +32,7 @@ pub(super) struct Answer {
 /// Each part of a batch that is missing is null.
 const COMMIT: &str = "select * from fermata.commit(now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
     $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, \
-    $38, $39, $40, $41, $42, $43, $44, $45)";
+    $38, $39, $40, $41, $42, $43, $44, $45, $46)";
 
 impl Lane {
     pub(super) async fn try_commit(&mut self, batch: &Batch) -> Result<Answer, StoreError> {
@@ -86,6 +86,7 @@ impl Lane {
             .bind(records.rare)
             .bind(records.audits)
             .bind((!batch.signals.is_empty()).then(|| Json(batch.signals.iter().map(Words::of).collect::<Vec<_>>())))
+            .bind(batch.again)
             .fetch_all(connection)
             .await?;
         Ok(answer(&rows)?)

@@ -32,6 +32,8 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     pub(super) signals: Vec<Signal>,
     pub(super) wish: Option<Wish>,
+    /// Some of its commands may have been accepted before.
+    pub(super) again: bool,
 }
 
 /// What to do with a batch that failed.
@@ -40,6 +42,8 @@ enum Remedy {
     Reconnect,
     /// The same again.
     Again,
+    /// The same again, passing over the commands that are there.
+    PassOver,
     /// Halves, until the culprit stands alone.
     Halve(String),
 }
@@ -64,7 +68,7 @@ impl Lane {
         }
         let mut rounds = rounds(entries).into_iter();
         let entries = rounds.next().unwrap_or_default();
-        self.commit(Batch { submissions, entries, signals, wish: load.wish }).await;
+        self.commit(Batch { submissions, entries, signals, wish: load.wish, again: false }).await;
         for entries in rounds {
             self.commit(Batch { entries, ..Batch::default() }).await;
         }
@@ -99,9 +103,10 @@ impl Lane {
                 warn!(error = %error, "runs could not be claimed, will try again");
                 wish.tell(None, self.clock.monotonic() - began);
             }
-            match remedy(&error) {
+            match remedy(&error, batch.again) {
                 Remedy::Halve(why) if batch.len() <= 1 => batch.refuse(&why),
                 Remedy::Halve(_) => batches.extend(batch.halves()),
+                Remedy::PassOver => batches.push(Batch { again: true, ..batch }),
                 Remedy::Again => batches.push(batch),
                 Remedy::Reconnect => {
                     warn!(error = %error, "a batch of {} was cut off, will send it again", batch.len());
@@ -179,7 +184,7 @@ impl Batch {
     }
 
     fn halves(mut self) -> [Self; 2] {
-        let mut rest = Self::default();
+        let mut rest = Self { again: self.again, ..Self::default() };
         let kinds = [!self.entries.is_empty(), !self.submissions.is_empty(), !self.signals.is_empty()];
         if kinds.into_iter().filter(|kind| *kind).count() > 1 {
             // One kind leaves, of which the others know nothing.
@@ -256,11 +261,18 @@ fn tell_all(group: Vec<Entry>, outcome: &Outcome) {
     }
 }
 
-fn remedy(error: &StoreError) -> Remedy {
+/// Whether a table, as Postgres names it in an error, is one that a command goes into: `live`, or a partition of `run`.
+fn holds_commands(table: &str) -> bool {
+    table == "live" || table.starts_with("run_")
+}
+
+fn remedy(error: &StoreError, again: bool) -> Remedy {
     match error {
         StoreError::Refused(sqlx::Error::Database(database)) => match database.code().as_deref() {
             // Deadlock, serialization failure, lock not available: nothing was applied.
             Some("40P01" | "40001" | "55P03") => Remedy::Again,
+            // The key of a run: the batch was carried out before, and the answer to it was lost.
+            Some("23505") if !again && database.table().is_some_and(holds_commands) => Remedy::PassOver,
             _ => Remedy::Halve(database.message().to_owned()),
         },
         StoreError::Refused(other) => Remedy::Halve(other.to_string()),
@@ -348,7 +360,7 @@ mod tests {
     fn others_are_told_of_each_run_that_was_made_ready_and_not_taken() {
         let handed_back = || vec![entry(3, Kind::HandBack, 0)];
         let batch =
-            Batch { submissions: vec![acceptance(1)], signals: vec![signal(2)], entries: handed_back(), wish: None };
+            Batch { submissions: vec![acceptance(1)], signals: vec![signal(2)], entries: handed_back(), ..Batch::default() };
         assert!(!batch.leaves_ready(&answer(vec![Sent::Applied], &[1, 2, 3])));
         for taken in [[1, 2], [1, 3], [2, 3]] {
             assert!(batch.leaves_ready(&answer(vec![Sent::Applied], &taken)), "{taken:?}");
@@ -368,7 +380,7 @@ mod tests {
                 entries: (0..records).map(|n| entry(alone(n), Kind::Advance, 0)).collect(),
                 submissions: (0..commands).map(|n| acceptance(alone(n))).collect(),
                 signals: (0..signals).map(|n| signal(alone(n))).collect(),
-                wish: None,
+                ..Batch::default()
             }];
             let mut seen = [0, 0, 0];
             while let Some(batch) = batches.pop() {
