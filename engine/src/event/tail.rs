@@ -27,9 +27,9 @@ pub const RING_EVENTS: usize = 16_384;
 /// The most events that one look reads.
 const PAGE: i64 = 2_000;
 /// The time between two looks: under load, many commits are read at once.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How many looks go without that time between them: what one run writes is seen at once.
-const LOOKS_AT_ONCE: u32 = 8;
+const LOOKS_AT_ONCE: u32 = 16;
 /// How often to look when hints are heard: one may have been lost with its sender.
 const SAFETY_LOOK: Duration = Duration::from_secs(5);
 /// How often to look when no hints are heard, as behind a pooler that does not pass them on.

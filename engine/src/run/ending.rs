@@ -15,14 +15,18 @@ use tracing::debug;
 use crate::access::{Principal, Scope};
 use crate::engine::Engine;
 use crate::event::{FollowEnd, Followed, Start, name};
-use crate::id::RunId;
-use crate::read::{CommandView, EventFilter, ReadError};
+use crate::id::{RunId, uuid_at};
+use crate::read::{EventFilter, ReadError};
 
 /// How long the stream is followed once nobody waits any more.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// How long a run that is in this process's hands is not asked for: it tells by itself, unless it was taken away.
 const IN_HAND: Duration = Duration::from_secs(1);
+
+/// How old a run is before it is asked for: until then its end is rather waited for, and a question would only take
+/// time from it.
+const YOUNG: Duration = Duration::from_millis(20);
 
 /// The pause before callers look again because the stream could not be followed.
 const AFTER_ERROR: Duration = Duration::from_millis(250);
@@ -47,10 +51,6 @@ impl Ending {
             result: succeeded.then(|| body.clone()),
             error: (!succeeded).then(|| body.clone()),
         }
-    }
-
-    fn of(view: CommandView) -> Option<Self> {
-        is_final(&view.status).then_some(Self { status: view.status, result: view.result, error: view.error })
     }
 }
 
@@ -135,8 +135,16 @@ impl Engine {
                 told = self.endings().wait(run);
             }
             self.listen();
-            let view = self.command(by, run).await?.ok_or(ReadError::NotFound("command"))?;
-            if let Some(ending) = Ending::of(view) {
+            if self.is_young(run) {
+                let rather = until.min(self.clock().monotonic() + YOUNG);
+                match self.clock().before(rather, &mut told).await {
+                    Some(Ok(Some(ending))) => return Ok(Some((*ending).clone())),
+                    Some(Ok(None) | Err(_)) => told = self.endings().wait(run),
+                    None => {}
+                }
+            }
+            let ending = self.store().ending(&by.client_id, run).await?.ok_or(ReadError::NotFound("command"))?;
+            if is_final(&ending.status) {
                 return Ok(Some(ending));
             }
             match self.clock().before(until, told).await {
@@ -145,6 +153,11 @@ impl Engine {
                 Some(Ok(None) | Err(_)) => {}
             }
         }
+    }
+
+    /// Whether the run was accepted so lately that it is rarely over.
+    fn is_young(&self, run: RunId) -> bool {
+        run.0 > uuid_at(self.clock().now() - YOUNG)
     }
 
     /// Follows the stream for those who wait.

@@ -10,7 +10,9 @@ pub(super) mod row;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::sync::oneshot;
+use tracing::debug;
 
 use super::{Store, StoreError};
 use crate::event::Cursor;
@@ -20,14 +22,24 @@ use crate::read::{
     GateFilter, GateView, Page, StepView,
 };
 
+use crate::run::Ending;
+
 /// What happens inside a read transaction.
 type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
-const SETTINGS: &str = "select set_config('role', 'fermata_reader', true), set_config('fermata.client', $1, true),
-    set_config('jit', 'off', true), set_config('statement_timeout', '10s', true)";
-const BEGIN: &str = "begin isolation level repeatable read read only";
-/// Behind a pooler the server's end may hold what others prepared under the same names.
-const BEGIN_POOLED: &str = "begin isolation level repeatable read read only; deallocate all";
+/// Begins a transaction that sees what `client` may see, in one round trip.
+///
+/// Whatever the client is called, it goes in as hexadecimal digits. Behind a pooler the server's end may hold what
+/// others prepared under the same names, and the role that a connection was set to may be another's.
+fn begin(client: &str, pooled: bool) -> String {
+    let deallocate = if pooled { "deallocate all; " } else { "" };
+    format!(
+        "begin isolation level repeatable read read only; {deallocate}select set_config('role', 'fermata_reader', true),
+            set_config('fermata.client', convert_from(decode('{}', 'hex'), 'UTF8'), true),
+            set_config('jit', 'off', true), set_config('statement_timeout', '10s', true)",
+        hex::encode(client)
+    )
+}
 
 impl StoreError {
     /// Whether the statement ran into its time limit.
@@ -43,20 +55,26 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
-        let (pool, client) = (self.reads.clone(), client.to_owned());
-        let begin = if self.pooled { BEGIN_POOLED } else { BEGIN };
+        let (pool, begin) = (self.reads.clone(), AssertSqlSafe(begin(client, self.pooled)));
+        let (tell, told) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let mut transaction = pool.begin_with(begin).await?;
-            // What the connection is set to is not relied on: behind a pooler it may be another's.
-            sqlx::query(SETTINGS).bind(client).execute(&mut *transaction).await?;
-            let answer = work(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(answer)
+            let mut transaction = match pool.begin_with(begin).await {
+                Ok(transaction) => transaction,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            let answer = work(&mut transaction).await;
+            // Nobody waits for the end of what has changed nothing, and who went away misses nothing.
+            drop(tell.send(answer));
+            if let Err(error) = transaction.commit().await {
+                debug!(error = %error, "a read could not be ended, its connection is given up");
+            }
         });
-        match task.await {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            Err(_) => Err(StoreError::Stopped),
+        match told.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => match task.await {
+                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                _ => Err(StoreError::Stopped),
+            },
         }
     }
 
@@ -68,6 +86,20 @@ impl Store {
                 let changes = query::lifecycle(id, most).build().fetch_all(&mut *on).await?;
                 command.lifecycle = changes.iter().rev().map(row::lifecycle).collect::<Result<_, _>>()?;
                 Ok(Some(command))
+            })
+        })
+        .await
+    }
+
+    /// How a run ended, or how it stands.
+    pub(crate) async fn ending(&self, client: &str, id: RunId) -> Result<Option<Ending>, StoreError> {
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                let found = sqlx::query("select status, result, error from fermata.command where id = $1")
+                    .bind(id.0)
+                    .fetch_optional(on)
+                    .await?;
+                found.map(|found| row::ending(&found)).transpose()
             })
         })
         .await

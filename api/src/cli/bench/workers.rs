@@ -57,7 +57,12 @@ impl Workers {
     }
 
     /// Waits until `runs` more deliveries than `before` have succeeded on them; fails when a run has.
-    pub(super) async fn succeeded(&self, clock: &Clock, runs: usize, before: &HashMap<String, usize>) -> Result<(), Trouble> {
+    pub(super) async fn succeeded(
+        &self,
+        clock: &Clock,
+        runs: usize,
+        before: &HashMap<String, usize>,
+    ) -> Result<(), Trouble> {
         let began = clock.monotonic();
         loop {
             let now = self.completed().await?;

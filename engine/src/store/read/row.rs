@@ -11,9 +11,14 @@ use crate::read::{
     ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, Lifecycle, Links,
     StepState, StepSummary, StepView,
 };
+use crate::run::Ending;
 use crate::step::Kind;
 
 type Answer<T> = Result<T, sqlx::Error>;
+
+pub(super) fn ending(row: &PgRow) -> Answer<Ending> {
+    Ok(Ending { status: row.try_get("status")?, result: row.try_get("result")?, error: row.try_get("error")? })
+}
 
 pub(super) fn command(row: &PgRow) -> Answer<CommandView> {
     let id = RunId(row.try_get("id")?);

@@ -359,8 +359,12 @@ mod tests {
     #[test]
     fn others_are_told_of_each_run_that_was_made_ready_and_not_taken() {
         let handed_back = || vec![entry(3, Kind::HandBack, 0)];
-        let batch =
-            Batch { submissions: vec![acceptance(1)], signals: vec![signal(2)], entries: handed_back(), ..Batch::default() };
+        let batch = Batch {
+            submissions: vec![acceptance(1)],
+            signals: vec![signal(2)],
+            entries: handed_back(),
+            ..Batch::default()
+        };
         assert!(!batch.leaves_ready(&answer(vec![Sent::Applied], &[1, 2, 3])));
         for taken in [[1, 2], [1, 3], [2, 3]] {
             assert!(batch.leaves_ready(&answer(vec![Sent::Applied], &taken)), "{taken:?}");
