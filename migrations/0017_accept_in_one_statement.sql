@@ -316,6 +316,9 @@ begin
     return next;
 end $$;
 
+-- Shortening the table would lock everybody out; what is free in it is used again.
+alter table live set (vacuum_truncate = off);
+
 revoke execute on all functions in schema fermata from public;
 grant execute on all functions in schema fermata to fermata_writer;
 

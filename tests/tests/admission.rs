@@ -10,6 +10,7 @@ use fermata_engine::workflow::Registry;
 use fermata_tests::{Steps, TestDb, eventually, submission};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 fn registry() -> Registry {
     Registry::new().with(Steps)
@@ -265,4 +266,24 @@ async fn a_batch_reads_as_many_rows_as_it_has_records_however_many_runs_are_in_f
         batch.commit().await.unwrap();
         assert_eq!((applied, after - before), (RECORDS, i64::from(RECORDS)));
     }
+}
+
+/// Autovacuum comes once a minute, in which a full load leaves a million dead rows (docs/speed.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_rows_of_the_queue_are_swept_under_load() {
+    let db = TestDb::new().await;
+    let worker = db.worker(registry(), Duration::from_secs(10)).await;
+    let mut owner = sqlx::PgConnection::connect(&db.url).await.unwrap();
+    sqlx::query("alter table fermata.live set (autovacuum_enabled = off)").execute(&mut owner).await.unwrap();
+    let rows = "insert into fermata.live (id, client_id, workflow, state, priority, ready_at)
+        select gen_random_uuid(), 'c', 'gone@1', 3, 5, now() from generate_series(1, 25000)";
+    sqlx::query(rows).execute(&db.pool).await.unwrap();
+    sqlx::query("delete from fermata.live where workflow = 'gone@1'").execute(&db.pool).await.unwrap();
+    let run = db.submit(&worker, "test.steps", json!({"steps": 1})).await;
+    db.ended(&worker, run).await;
+    eventually("the queue is swept", || async {
+        let swept = "select count(*) from pg_stat_user_tables where relname = 'live' and vacuum_count > 0";
+        (db.count(swept).await == 1).then_some(())
+    })
+    .await;
 }

@@ -138,6 +138,7 @@ pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node,
     tasks.spawn(reconcile::timers(Arc::clone(&host)));
     tasks.spawn(reconcile::reap(Arc::clone(&host), options.lease));
     tasks.spawn(reconcile::upkeep(Arc::clone(&host)));
+    tasks.spawn(reconcile::sweep(Arc::clone(&host)));
     // One for each batch that may be under way: a claim need not wait for the one before it.
     for claimer in 0..host.writer.lanes() {
         let claims = queue::claim_forever(Arc::clone(&host), claimer, Arc::clone(&slots), lease.clone(), send.clone());

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Host;
 use crate::rigged::crash_point;
+use crate::store::queue::Swept;
 use crate::telemetry;
 
 /// The most runs readied by one statement.
@@ -17,6 +18,11 @@ const TIMER_FALLBACK: Duration = Duration::from_secs(5);
 const REAP_EVERY: Duration = Duration::from_millis(500);
 /// How often partitions are made and old keys pruned.
 const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+/// How often a node that has written something sweeps: between two rounds of autovacuum, which comes once a minute, a full
+/// load leaves a million dead rows in `live`.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// The longest pause between two sweeps while somebody's old snapshot keeps the dead rows.
+const SWEEP_RARELY: Duration = Duration::from_mins(5);
 
 /// Readies runs whose time has come: one timer per node, whatever the number of waiting runs.
 pub(crate) async fn timers(host: Arc<Host>) {
@@ -53,6 +59,26 @@ pub(crate) async fn reap(host: Arc<Host>, lease: Duration) {
                 host.wakes.ready();
             }
             Err(error) => warn!(error = %error, "dead nodes cannot be looked for, will try again"),
+        }
+    }
+}
+
+/// Under load: takes dead rows out of the queue, and keeps partitions of `event` ahead of its positions.
+pub(crate) async fn sweep(host: Arc<Host>) {
+    let mut pause = SWEEP_EVERY;
+    loop {
+        host.clock.wait(pause).await;
+        if !host.wakes.was_busy() {
+            continue;
+        }
+        match host.store.sweep().await {
+            // What is left would be left again.
+            Ok(Swept { dead, left }) if left > dead / 2 => pause = (pause * 2).min(SWEEP_RARELY),
+            Ok(_) => pause = SWEEP_EVERY,
+            Err(error) => warn!(error = %error, "dead rows of the queue cannot be swept, autovacuum will come"),
+        }
+        if let Err(error) = host.store.make_partitions().await {
+            warn!(error = %error, "partitions cannot be made, the default ones take the rows");
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Wakes {
     mail: Notify,
     timer: Notify,
     moved: Notify,
+    /// Something was written since this was last asked.
+    busy: AtomicBool,
     /// When another node last said that it follows events.
     followed: Mutex<Option<Instant>>,
     /// The next hint to others says that there is work, and not only that there are events.
@@ -51,6 +53,7 @@ impl Wakes {
             mail: Notify::new(),
             timer: Notify::new(),
             moved: Notify::new(),
+            busy: AtomicBool::new(false),
             followed: Mutex::new(None),
             work: AtomicBool::new(false),
             next_timer: Mutex::new(None),
@@ -73,8 +76,14 @@ impl Wakes {
 
     /// Events were committed: here, and on other nodes, somebody may follow them.
     pub(crate) fn moved(&self) {
+        self.busy.store(true, Ordering::Relaxed);
         self.moved.notify_one();
         self.outgoing.notify_one();
+    }
+
+    /// Whether something was written since the last time that this was asked.
+    pub(crate) fn was_busy(&self) -> bool {
+        self.busy.swap(false, Ordering::Relaxed)
     }
 
     /// Something was delivered to runs that may be in memory somewhere.

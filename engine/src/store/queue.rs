@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
+use sqlx::{Executor, Row};
 
-use super::{Store, StoreError};
+use super::{Role, Store, StoreError};
 use crate::id::{NodeId, RunId};
 
 /// A run, claimed: everything about it that never changes while it is held.
@@ -75,7 +75,31 @@ pub(crate) struct Want {
     pub(crate) max_deliveries: i32,
 }
 
+/// The fewest dead rows that are worth a sweep.
+const SWEEP_FROM: i64 = 20_000;
+
+/// What a sweep found: dead rows of the queue, before and after. None are left when there were too few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) dead: i64,
+    pub(crate) left: i64,
+}
+
 impl Store {
+    /// Takes dead rows out of `live`, unless somebody else is about it. Does not shorten the table, for which everybody
+    /// would have to wait.
+    pub(crate) async fn sweep(&self) -> Result<Swept, StoreError> {
+        const DEAD: &str = "select pg_stat_get_dead_tuples('fermata.live'::regclass)";
+        let dead: i64 = sqlx::query_scalar(DEAD).fetch_one(&self.direct).await?;
+        if dead < SWEEP_FROM {
+            return Ok(Swept { dead, left: 0 });
+        }
+        let mut owner = self.dedicated(Role::Owner).await?;
+        owner.execute("vacuum (skip_locked, truncate off) fermata.live").await?;
+        let left = sqlx::query_scalar(DEAD).fetch_one(&mut owner).await?;
+        Ok(Swept { dead, left })
+    }
+
     /// The runs that a node holds by the database's word, with their epochs.
     pub(crate) async fn held(&self, node: NodeId) -> Result<Vec<(RunId, i32)>, StoreError> {
         let rows: Vec<(uuid::Uuid, i32)> =
