@@ -10,7 +10,7 @@ use fermata_engine::read::ReadError;
 use fermata_engine::run::NewSignal;
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
 use fermata_engine::{Engine, NodeOptions};
-use fermata_tests::{PATIENCE, TestDb, eventually};
+use fermata_tests::{PATIENCE, Steps, TestDb, eventually};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -113,6 +113,19 @@ async fn a_node_tells_of_the_run_in_its_hands_only_who_may_see_it() {
     let by = Principal::operator();
     let (ended, ()) = tokio::join!(worker.ended(&by, run, PATIENCE), async { LET_GO.notify_one() });
     assert_eq!(ended.unwrap().unwrap().result, Some(json!(1)));
+}
+
+/// A young run is rather waited for than asked for, and what is told meanwhile is told to whoever waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_an_end_that_he_may_not_see_however_young_the_run() {
+    let db = TestDb::new().await;
+    let worker = db.worker(Registry::new().with(Steps), Duration::from_secs(10)).await;
+    let other = Principal { client_id: "another".into(), ..Principal::operator() };
+    for _ in 0..20 {
+        let run = db.submit(&worker, "test.steps", json!({"steps": 1})).await;
+        let refused = worker.ended(&other, run, PATIENCE).await;
+        assert!(matches!(refused, Err(ReadError::NotFound("command"))), "{refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
