@@ -34,8 +34,6 @@ use crate::clock::Clock;
 
 /// How long a caller waits for a free connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after its last use a connection is taken to be alive: asking costs as much as most of what it is taken for.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How often the database's clock is read until one answer comes soon enough.
 const CLOCK_READS: u32 = 5;
@@ -240,15 +238,6 @@ async fn pool(options: &PgConnectOptions, role: Option<Role>, max: u32) -> Resul
     let pool = PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .before_acquire(|connection, last| {
-            Box::pin(async move {
-                if last.idle_for > TRUSTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 let Some(role) = role else { return Ok(()) };
