@@ -1,4 +1,4 @@
-//! Reconcilers: timers, the dead, and upkeep. No input, idempotent, woken by hint and by clock.
+//! Reconcilers: timers, the dead, sweeping and upkeep. No input, idempotent, woken by hint and by clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,10 +65,17 @@ pub(crate) async fn reap(host: Arc<Host>, lease: Duration) {
 
 /// Under load: takes dead rows out of the queue, and keeps partitions of `event` ahead of its positions.
 pub(crate) async fn sweep(host: Arc<Host>) {
-    let mut pause = SWEEP_EVERY;
+    let (mut pause, mut next) = (SWEEP_EVERY, host.clock.monotonic());
     loop {
-        host.clock.wait(pause).await;
+        host.clock.wait(SWEEP_EVERY).await;
         if !host.wakes.was_busy() {
+            continue;
+        }
+        if let Err(error) = host.store.make_partitions().await {
+            warn!(error = %error, "partitions cannot be made, the default ones take the rows");
+        }
+        let now = host.clock.monotonic();
+        if now < next {
             continue;
         }
         match host.store.sweep().await {
@@ -77,9 +84,7 @@ pub(crate) async fn sweep(host: Arc<Host>) {
             Ok(_) => pause = SWEEP_EVERY,
             Err(error) => warn!(error = %error, "dead rows of the queue cannot be swept, autovacuum will come"),
         }
-        if let Err(error) = host.store.make_partitions().await {
-            warn!(error = %error, "partitions cannot be made, the default ones take the rows");
-        }
+        next = now + pause;
     }
 }
 

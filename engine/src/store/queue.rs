@@ -78,7 +78,7 @@ pub(crate) struct Want {
 /// The fewest dead rows that are worth a sweep.
 const SWEEP_FROM: i64 = 20_000;
 
-/// What a sweep found: dead rows of the queue, before and after. None are left when there were too few.
+/// What a sweep found: dead rows of the queue, before and, if there were enough of them, after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Swept {
     pub(crate) dead: i64,
