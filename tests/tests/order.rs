@@ -6,10 +6,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fermata_engine::access::Principal;
+use fermata_engine::run::NewSignal;
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
 use fermata_tests::{TestDb, eventually};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,11 +28,19 @@ struct Programs {
     go_on: Arc<Notify>,
     /// The epoch of each body that ran after a wait for `go_on`.
     epochs: Arc<Mutex<Vec<i32>>>,
+    /// The signal that each body ran with.
+    taken: Arc<Mutex<Vec<i32>>>,
 }
 
 impl Programs {
     fn new(db: &TestDb) -> Self {
-        Self { pool: db.pool.clone(), entered: Arc::default(), go_on: Arc::default(), epochs: Arc::default() }
+        Self {
+            pool: db.pool.clone(),
+            entered: Arc::default(),
+            go_on: Arc::default(),
+            epochs: Arc::default(),
+            taken: Arc::default(),
+        }
     }
 
     fn registry(&self) -> Registry {
@@ -47,6 +58,16 @@ impl Workflow for Programs {
         if input.program == "last" {
             context.step("first").run(|_| async { Ok(()) }).await?;
             return Ok(json!(context.id().await?));
+        }
+        if input.program == "signal" {
+            let signal: i32 = context.wait_signal("go").await?;
+            let held = context.step("held").run(|_| async {
+                self.taken.lock().unwrap().push(signal);
+                self.entered.notify_one();
+                self.go_on.notified().await;
+                Ok(signal)
+            });
+            return Ok(json!(held.await?));
         }
         if input.program == "pure" {
             let id = context.id().await?;
@@ -82,6 +103,32 @@ async fn what_rides_with_the_next_record_is_durable_before_a_body_begins() {
     let run = db.submit(&engine, Programs::NAME, json!({"program": "pure"})).await;
     let seen = db.ended(&engine, run).await.result.unwrap();
     assert_eq!(seen[0], seen[1], "the body saw the id that it was about to use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_with_a_signal_at_once_and_with_the_same_one_in_every_replay() {
+    let (db, lease) = (TestDb::new().await, Duration::from_secs(30));
+    let programs = Programs::new(&db);
+    let first = db.worker(programs.registry(), lease).await;
+    let run = db.submit(&first, Programs::NAME, json!({"program": "signal"})).await;
+    db.reaches(&first, run, &["WAITING"]).await;
+    let signal = NewSignal { id: None, name: "go".into(), payload: json!(1) };
+    first.signal(&Principal::operator(), run, signal).await.unwrap();
+    programs.entered.notified().await;
+    assert_eq!(db.count("select count(*) from fermata.step").await, 0, "the body begins without a commit of the wait's");
+
+    // Another signal, of a transaction that began earlier and came to the run's row later.
+    let earlier = json!([{"id": Uuid::now_v7(), "run": run, "client": "*", "actor": "x", "name": "go", "payload": 2}]);
+    let leave = "select fermata.commit(now() - interval '1 hour', signals => $1)";
+    sqlx::query(leave).bind(earlier).execute(&db.pool).await.unwrap();
+    sqlx::query("update fermata.live set state = 0, node = null").execute(&db.pool).await.unwrap();
+    let second = db.worker(programs.registry(), lease).await;
+    programs.entered.notified().await;
+    programs.go_on.notify_waiters();
+
+    assert_eq!(db.ended(&second, run).await.result, Some(json!(1)));
+    assert_eq!(*programs.taken.lock().unwrap(), [1, 1]);
+    assert_eq!(db.count("select payload::int8 from fermata.signal where consumed_by is null").await, 2);
 }
 
 /// Found by the rig (crash-point, seed 19): it had the number of the record before.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, Pace};
 use crate::store::Store;
-use crate::store::stream::{Hint, News};
+use crate::store::stream::{Hint, News, Teller};
 
 /// The time between two hints to other nodes.
 const COALESCE: Duration = Duration::from_millis(5);
@@ -186,6 +186,7 @@ impl Wakes {
     /// Sends hints to the other nodes for as long as the process lives.
     pub(crate) async fn tell_others(&self, store: &Store, clock: &Clock) {
         let mut pace = Pace::new(COALESCE, HINTS_AT_ONCE);
+        let mut teller = Teller::new(store.clone());
         loop {
             self.outgoing.notified().await;
             let news = if self.work.swap(false, Ordering::SeqCst) { News::Work } else { News::Events };
@@ -194,7 +195,7 @@ impl Wakes {
                 continue;
             }
             pace.done(clock.monotonic());
-            if let Err(error) = store.hint(Hint { origin: self.origin, news }).await {
+            if let Err(error) = teller.tell(Hint { origin: self.origin, news }).await {
                 // The others look by themselves now and then; nothing is lost but time.
                 tracing::debug!(error = %error, "a hint could not be sent");
             }

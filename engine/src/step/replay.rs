@@ -153,6 +153,11 @@ impl Replay {
         Ok(Begun { key, beside, output, failed })
     }
 
+    /// Whether nothing is in flight but the step, or the wait, that asks.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.flying <= 1
+    }
+
     /// The step is over, or its future was dropped.
     pub(crate) fn end(&mut self, name: &str) {
         self.flying = self.flying.saturating_sub(1);

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnection, PgExecutor, PgListener, PgPoolOptions};
 use uuid::Uuid;
 
 use super::read::row;
-use super::{Store, StoreError};
+use super::{Role, Store, StoreError};
 use crate::event::Cursor;
 use crate::id::TokenId;
 use crate::read::EventView;
@@ -65,6 +65,42 @@ impl FromStr for Hint {
     }
 }
 
+/// A hint on its way. Without a flush of its own: it may be lost.
+const TELL: &str = "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+
+/// Tells the other nodes, on a connection of its own, which is asked nothing before: a run that waits in another process
+/// waits for this.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    store: Store,
+    connection: Option<PgConnection>,
+}
+
+impl Teller {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, connection: None }
+    }
+
+    /// Tells them; a connection that broke is made anew, once.
+    pub(crate) async fn tell(&mut self, hint: Hint) -> Result<(), StoreError> {
+        if let Some(mut connection) = self.connection.take()
+            && tell(hint, &mut connection).await.is_ok()
+        {
+            self.connection = Some(connection);
+            return Ok(());
+        }
+        let mut connection = self.store.dedicated(Role::Writer).await?;
+        tell(hint, &mut connection).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+async fn tell(hint: Hint, executor: impl PgExecutor<'_>) -> Result<(), StoreError> {
+    sqlx::query(TELL).bind(CHANNEL).bind(hint.to_string()).execute(executor).await?;
+    Ok(())
+}
+
 /// Hints of other nodes, on a connection of their own.
 pub(crate) struct Hints(PgListener);
 
@@ -102,14 +138,9 @@ impl Store {
         Ok(Hints(listener))
     }
 
-    /// Tells the other nodes. Without a flush of its own: a hint may be lost.
+    /// Tells the other nodes, now and then; who does so all the time has a [`Teller`].
     pub(crate) async fn hint(&self, hint: Hint) -> Result<(), StoreError> {
-        sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(hint.to_string())
-            .execute(&self.direct)
-            .await?;
-        Ok(())
+        tell(hint, &self.direct).await
     }
 
     /// Compares the database's history with the one that positions were given in, and answers the

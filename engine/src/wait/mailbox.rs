@@ -75,7 +75,7 @@ impl Mailbox {
         self.children = ends.collect();
     }
 
-    /// Takes the oldest signal of that name.
+    /// Takes the first signal of that name, in the order in which they were left.
     pub(crate) fn take_signal(&mut self, name: &str) -> Option<(SignalId, Value)> {
         let at = self.signals.iter().position(|signal| signal.name == name)?;
         let signal = self.signals.remove(at);

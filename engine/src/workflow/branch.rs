@@ -62,7 +62,7 @@ impl ChildHandle {
             };
             let output = ChildOutput::from(end);
             let row = context.checkpoint(&begun, Kind::ChildResult, "", &json!(output));
-            session.write(Parts::default().step(row)).await;
+            session.found(Parts::default().step(row)).await;
             return ended(&output);
         }
     }

@@ -150,7 +150,7 @@ impl Context {
             let parts = Parts::default()
                 .step(self.checkpoint(&begun, Kind::Signal, "", &payload))
                 .rare(json!({"op": "consume", "signal_id": id, "key": begun.key}));
-            self.session.write(parts).await;
+            self.session.found(parts).await;
             return decode(payload);
         }
     }
@@ -174,7 +174,7 @@ impl Context {
             };
             if let Some(decision) = gate.decision() {
                 let row = self.checkpoint(&begun, Kind::Gate, &hash, &json!(decision));
-                self.session.write(Parts::default().step(row)).await;
+                self.session.found(Parts::default().step(row)).await;
                 return Ok(decision);
             }
             if gate.state != "open" || gate.expires_at.is_some_and(|at| at <= self.clock().now()) {

@@ -29,6 +29,8 @@ use crate::wait::{Mailbox, Reason, Wait};
 
 /// How often a lease that does not hold for the moment is looked at again.
 const LEASE_AGAIN: Duration = Duration::from_millis(50);
+/// The most checkpoints that wait for a record to ride with, when nothing asks for one.
+const MAX_RIDING: usize = 64;
 
 /// Why a delivery ends before the workflow's code does.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +80,8 @@ pub(crate) struct State {
     next_wait: u64,
     active: usize,
     pending: Parts,
+    /// Something pending is kept nowhere else yet.
+    unkept: bool,
     exit: Option<Exit>,
     driver: Option<Waker>,
 }
@@ -182,6 +186,7 @@ impl Session {
             next_wait: 0,
             active: 0,
             pending: Parts::default(),
+            unkept: false,
             exit: None,
             driver: None,
         };
@@ -269,10 +274,10 @@ impl Session {
         }
     }
 
-    /// The law of design section 4, asked before anything outside is touched: every earlier record
-    /// of the run is acknowledged, and the lease provably holds.
+    /// The law of design section 4, asked before anything outside is touched: everything that the code went by is
+    /// durable, and the lease provably holds.
     pub(crate) async fn cleared(&self) {
-        if !self.state().pending.is_empty() {
+        if self.state().unkept {
             self.write(Parts::default()).await;
         }
         while !self.lease.holds(self.clock().monotonic()) {
@@ -284,9 +289,27 @@ impl Session {
         }
     }
 
-    /// Lets parts ride with the run's next record.
+    /// Lets parts ride with the run's next record, which is written before anything outside is touched.
     pub(crate) fn ride(&self, parts: Parts) {
+        let mut state = self.state();
+        state.unkept = true;
+        state.pending.append(parts);
+    }
+
+    /// Records what the code was given from the mailbox: a signal, a decision, the end of a child.
+    ///
+    /// That is durable where it came from, and every replay finds the same, in the same order: the code goes on with it
+    /// at once, and the record rides with the next one. Not so with others in flight, any of which could be given it.
+    pub(crate) async fn found(&self, parts: Parts) {
+        let rides = {
+            let state = self.state();
+            state.replay.is_alone() && state.pending.steps.len() < MAX_RIDING
+        };
+        if !rides {
+            return self.write(parts).await;
+        }
         self.state().pending.append(parts);
+        self.leave_if_told().await;
     }
 
     /// Writes parts, and everything that was to ride, as one record; returns when it is durable.
@@ -343,6 +366,7 @@ impl Session {
     pub(crate) fn record(&self, kind: record::Kind, parts: Parts) -> Record {
         let mut state = self.state();
         let mut all = std::mem::take(&mut state.pending);
+        state.unkept = false;
         all.append(parts);
         let seq = state.seq;
         state.seq += 1;
