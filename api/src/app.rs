@@ -4,6 +4,7 @@
 //! stream, the operator app) is mounted through [`Mounts`] and gets the same layers.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +32,14 @@ pub type RenderMetrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Syn
 /// Asks what else this process needs besides its database.
 pub type AskDependencies = Arc<dyn Fn() -> BoxFuture<'static, Vec<Dependency>> + Send + Sync>;
 
-/// What the handlers share. Cheap to clone.
+/// What the handlers share. Each request clones it for each layer that it goes through, which is why it is one pointer;
+/// who changes it gets a state of its own.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+/// The parts of an [`AppState`].
+#[derive(Clone)]
+pub struct Shared {
     /// The engine.
     pub engine: Engine,
     /// Bounds and switches.
@@ -56,6 +62,20 @@ pub struct AppState {
     pub room: Arc<Semaphore>,
 }
 
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl DerefMut for AppState {
+    fn deref_mut(&mut self) -> &mut Shared {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState").field("options", &self.options).finish_non_exhaustive()
@@ -66,7 +86,7 @@ impl AppState {
     /// A state without flows, with an empty configuration report, metrics page and list of further
     /// dependencies.
     pub fn new(engine: Engine, options: AppOptions) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             catalog: Arc::new(Catalog::default().with_code(engine.registry())),
             rate_limiter: Arc::new(RateLimiter::new(options.rate_limit, engine.clock().clone())),
             room: Arc::new(Semaphore::new(options.max_in_flight)),
@@ -77,7 +97,7 @@ impl AppState {
             metrics: Arc::new(|| Box::pin(async { String::new() })),
             dependencies: Arc::new(|| Box::pin(async { Vec::new() })),
             streams: Streams::new(MAX_STREAMS),
-        }
+        }))
     }
 }
 

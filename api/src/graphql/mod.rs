@@ -79,6 +79,6 @@ async fn answer(
         Ok(request) => request,
         Err(limit) => return Ok(response::refused(media, (*explain)(limit.into()))),
     };
-    let asked = Asked { engine: app.engine, by, queries_only, caller: context.trace, explain };
+    let asked = Asked { engine: app.engine.clone(), by, queries_only, caller: context.trace, explain };
     Ok(response::executed(media, fermata_graphql::execute(&surface.schema, request, asked).await))
 }

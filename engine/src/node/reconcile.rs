@@ -80,8 +80,11 @@ pub(crate) async fn sweep(host: Arc<Host>) {
         }
         match host.store.sweep().await {
             // What is left would be left again.
-            Ok(Swept { dead, left }) if left > dead / 2 => pause = (pause * 2).min(SWEEP_RARELY),
-            Ok(_) => pause = SWEEP_EVERY,
+            Ok(Swept { kept_by: Some(holder) }) => {
+                warn!("an old snapshot keeps the dead rows of the queue, and claims get slower: {holder}; end it");
+                pause = (pause * 2).min(SWEEP_RARELY);
+            }
+            Ok(Swept { kept_by: None }) => pause = SWEEP_EVERY,
             Err(error) => warn!(error = %error, "dead rows of the queue cannot be swept, autovacuum will come"),
         }
         next = now + pause;

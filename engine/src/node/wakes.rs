@@ -74,10 +74,11 @@ impl Wakes {
         self.claim.notify_one();
     }
 
-    /// Events were committed: here, and on other nodes, somebody may follow them.
+    /// Events were committed: on other nodes, and here, somebody may follow them.
+    ///
+    /// The others are told first, because a run may wait for that, and here there is only something to look at.
     pub(crate) fn moved(&self) {
         self.busy.store(true, Ordering::Relaxed);
-        self.moved.notify_one();
         self.outgoing.notify_one();
     }
 
@@ -183,7 +184,7 @@ impl Wakes {
         }
     }
 
-    /// Sends hints to the other nodes for as long as the process lives.
+    /// Sends hints to the other nodes for as long as the process lives, and then tells who follows events here.
     pub(crate) async fn tell_others(&self, store: &Store, clock: &Clock) {
         let mut pace = Pace::new(COALESCE, HINTS_AT_ONCE);
         let mut teller = Teller::new(store.clone());
@@ -192,6 +193,7 @@ impl Wakes {
             let news = if self.work.swap(false, Ordering::SeqCst) { News::Work } else { News::Events };
             // Events alone are worth a hint only while somebody follows them.
             if news == News::Events && !self.is_followed(clock) {
+                self.moved.notify_one();
                 continue;
             }
             pace.done(clock.monotonic());
@@ -199,6 +201,7 @@ impl Wakes {
                 // The others look by themselves now and then; nothing is lost but time.
                 tracing::debug!(error = %error, "a hint could not be sent");
             }
+            self.moved.notify_one();
             pace.rest(clock).await;
         }
     }

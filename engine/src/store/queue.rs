@@ -78,11 +78,20 @@ pub(crate) struct Want {
 /// The fewest dead rows that are worth a sweep.
 const SWEEP_FROM: i64 = 20_000;
 
-/// What a sweep found: dead rows of the queue, before and, if there were enough of them, after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who has the oldest snapshot, if anybody has had one for long: a session, a replication slot, a prepared transaction.
+const OLDEST_SNAPSHOT: &str = "
+    select words from (
+        select format('process %s (%s, %s) since %s', pid, coalesce(nullif(application_name, ''), 'no name'), state, xact_start),
+               backend_xmin from pg_stat_activity where xact_start < now() - interval '5 s'
+        union all select format('replication slot %s', slot_name), coalesce(xmin, catalog_xmin) from pg_replication_slots
+        union all select format('prepared transaction %s', gid), transaction from pg_prepared_xacts) held(words, xmin)
+    where xmin is not null order by age(xmin) desc limit 1";
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
-    pub(crate) dead: i64,
-    pub(crate) left: i64,
+    /// Who keeps most of the dead rows by an old snapshot, as far as this login sees it.
+    pub(crate) kept_by: Option<String>,
 }
 
 impl Store {
@@ -92,12 +101,15 @@ impl Store {
         const DEAD: &str = "select pg_stat_get_dead_tuples('fermata.live'::regclass)";
         let dead: i64 = sqlx::query_scalar(DEAD).fetch_one(&self.direct).await?;
         if dead < SWEEP_FROM {
-            return Ok(Swept { dead, left: 0 });
+            return Ok(Swept::default());
         }
         let mut owner = self.dedicated(Role::Owner).await?;
         owner.execute("vacuum (skip_locked, truncate off) fermata.live").await?;
-        let left = sqlx::query_scalar(DEAD).fetch_one(&mut owner).await?;
-        Ok(Swept { dead, left })
+        let left: i64 = sqlx::query_scalar(DEAD).fetch_one(&mut owner).await?;
+        if left <= dead / 2 {
+            return Ok(Swept::default());
+        }
+        Ok(Swept { kept_by: sqlx::query_scalar(OLDEST_SNAPSHOT).fetch_optional(&mut owner).await? })
     }
 
     /// The runs that a node holds by the database's word, with their epochs.
