@@ -88,7 +88,6 @@ async function subscribe(cursor, hear = () => {}) {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
-const position = (cursor) => Number(cursor.split(':').at(-1))
 
 if (what === 'idle') {
   await (await subscribe('latest')).close()
@@ -112,7 +111,6 @@ if (what === 'idle') {
       idle_cpu_ms_per_s: +((cpu() - before) / 30).toFixed(2),
     }),
   )
-  // What a single event costs all of them: `node subscribers.mjs … idle` prints it when a command is submitted meanwhile.
 } else {
   const first = await subscribe('earliest')
   first.close()
@@ -156,7 +154,6 @@ if (what === 'idle') {
       last_s: at(1),
       server_cpu_s: +((cpu() - before) / 1000).toFixed(2),
       server_mib: +(resident() / 2 ** 20).toFixed(1),
-      positions: [position(wanted[0]), position(wanted.at(-1))],
     }),
   )
 }
