@@ -62,6 +62,9 @@ pub(crate) struct BenchArgs {
     /// How long each run sleeps before its first step
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=3_600_000))]
     sleep_ms: Option<u32>,
+    /// How much longer the last run sleeps than the first
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600_000))]
+    spread_ms: u32,
 }
 
 /// What can be measured.
@@ -164,6 +167,7 @@ async fn measure(
         steps,
         step_ms: args.step_ms.unwrap_or_else(|| args.workload.step_ms()),
         sleep_ms: args.sleep_ms.unwrap_or_else(|| args.workload.sleep_ms()),
+        spread_ms: args.spread_ms,
         callers: usize::try_from(concurrency).unwrap_or(1),
         clients: usize::try_from(args.clients).unwrap_or(1),
         completed: &|| completed(recorder),
@@ -207,7 +211,7 @@ async fn warm_up(
     workers: Option<&Workers>,
 ) -> Result<(), Trouble> {
     remark(format_args!("bench: warming up with {WARM_UP} runs"));
-    let plan = Plan { runs: WARM_UP, step_ms: 0, sleep_ms: 0, ..*plan };
+    let plan = Plan { runs: WARM_UP, step_ms: 0, sleep_ms: 0, spread_ms: 0, ..*plan };
     match (workload, workers) {
         (Workload::Submit, _) => workload::submit(&plan).await.map(drop),
         // It starts workers of its own, to kill one.

@@ -47,6 +47,8 @@ pub(super) struct Plan<'a> {
     pub(super) step_ms: u32,
     /// How long each run sleeps before its first step, in milliseconds.
     pub(super) sleep_ms: u32,
+    /// How much longer the last run sleeps than the first, in milliseconds.
+    pub(super) spread_ms: u32,
     /// How many deliveries have ended in this process, by how.
     pub(super) completed: &'a (dyn Fn() -> HashMap<String, usize> + Sync),
 }
@@ -184,6 +186,12 @@ impl Plan<'_> {
         if self.clients > 1 { format!("bench-{}", n % self.clients) } else { "bench".to_owned() }
     }
 
+    /// How long the n-th run sleeps, in milliseconds.
+    pub(super) fn sleep_of(&self, n: usize) -> usize {
+        let ms = |time: u32| usize::try_from(time).unwrap_or(usize::MAX);
+        ms(self.sleep_ms) + ms(self.spread_ms) * n / self.runs
+    }
+
     /// How many of the runs are the n-th client's.
     pub(super) fn runs_of(&self, n: usize) -> usize {
         self.runs / self.clients + usize::from(n % self.clients < self.runs % self.clients)
@@ -194,7 +202,7 @@ impl Plan<'_> {
 async fn submit_one(plan: &Plan<'_>, n: usize, wait_signal: bool) -> Result<RunId, Trouble> {
     let pad = "x".repeat(PAD_BYTES);
     let payload = json!({
-        "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "sleep_ms": plan.sleep_ms, "pad": pad,
+        "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "sleep_ms": plan.sleep_of(n), "pad": pad,
     });
     loop {
         let submission = Submission {
