@@ -5,6 +5,8 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::stage::CALL_SKEW_SECS;
+
 /// A kind of trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -72,6 +74,10 @@ impl Blow {
     }
 }
 
+/// The longest that the cable to the platform is pulled: a call that it holds arrives when it is back, which is within the
+/// margin that the programs of the stage are told.
+const CABLE_TO_SITE_MS: u64 = CALL_SKEW_SECS * 1_000 - 100;
+
 /// Longer than the lease of the rig's workers.
 const PAST_THE_LEASE_MS: std::ops::Range<u64> = 3_600..5_500;
 
@@ -131,7 +137,9 @@ fn network(chance: &mut StdRng) -> Blow {
         5 => json!({"kind": "cut_request", "after": chance.random_range(0..8), "times": 2}),
         _ => json!({"kind": "cut_answer", "after": chance.random_range(0..8), "times": 2}),
     };
-    Blow::Link { link, at_ms: chance.random_range(0..900), for_ms: chance.random_range(100..2_500), fault }
+    let (at_ms, for_ms) = (chance.random_range(0..900), chance.random_range(100..2_500));
+    let holds_calls = link == "site" && fault["kind"] == "half_open";
+    Blow::Link { link, at_ms, for_ms: if holds_calls { for_ms.min(CABLE_TO_SITE_MS) } else { for_ms }, fault }
 }
 
 /// The points that an API process comes by.
@@ -158,4 +166,23 @@ fn at_point(point: &str, chance: &mut StdRng) -> Vec<Blow> {
         blows.push(Blow::Kill { target: Target::Worker(1), at_ms: chance.random_range(100..700), again_ms: 900 });
     }
     blows
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn no_call_is_held_on_its_way_for_longer_than_the_programs_are_told_it_may_be() {
+        let blows = (0..2_000).flat_map(|seed| blows(Fault::Network, &mut StdRng::seed_from_u64(seed), None));
+        let held: Vec<u64> = blows
+            .filter_map(|blow| match blow {
+                Blow::Link { link, for_ms, fault, .. } if link == "site" && fault["kind"] == "half_open" => Some(for_ms),
+                _ => None,
+            })
+            .collect();
+        assert!(held.len() > 50 && held.iter().all(|ms| *ms < CALL_SKEW_SECS * 1_000), "{held:?}");
+    }
 }

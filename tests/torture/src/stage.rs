@@ -19,7 +19,7 @@ use crate::trouble::Trouble;
 /// How long a node's word is good without renewal, on a stage.
 pub(crate) const LEASE_SECS: u64 = 3;
 /// The margin after a call's deadline, on a stage.
-const CALL_SKEW_SECS: u64 = 1;
+pub(crate) const CALL_SKEW_SECS: u64 = 1;
 /// The rig's own looks into the database.
 const LOOKS: u32 = 2;
 /// Every link that the proxy stands on.
