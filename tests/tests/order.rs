@@ -115,7 +115,11 @@ async fn a_run_goes_on_with_a_signal_at_once_and_with_the_same_one_in_every_repl
     let signal = NewSignal { id: None, name: "go".into(), payload: json!(1) };
     first.signal(&Principal::operator(), run, signal).await.unwrap();
     programs.entered.notified().await;
-    assert_eq!(db.count("select count(*) from fermata.step").await, 0, "the body begins without a commit of the wait's");
+    assert_eq!(
+        db.count("select count(*) from fermata.step").await,
+        0,
+        "the body begins without a commit of the wait's"
+    );
 
     // Another signal, of a transaction that began earlier and came to the run's row later.
     let earlier = json!([{"id": Uuid::now_v7(), "run": run, "client": "*", "actor": "x", "name": "go", "payload": 2}]);

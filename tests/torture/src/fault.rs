@@ -179,7 +179,9 @@ mod tests {
         let blows = (0..2_000).flat_map(|seed| blows(Fault::Network, &mut StdRng::seed_from_u64(seed), None));
         let held: Vec<u64> = blows
             .filter_map(|blow| match blow {
-                Blow::Link { link, for_ms, fault, .. } if link == "site" && fault["kind"] == "half_open" => Some(for_ms),
+                Blow::Link { link, for_ms, fault, .. } if link == "site" && fault["kind"] == "half_open" => {
+                    Some(for_ms)
+                }
                 _ => None,
             })
             .collect();
