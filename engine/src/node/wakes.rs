@@ -19,6 +19,8 @@ use crate::store::stream::{Hint, News, Teller};
 const COALESCE: Duration = Duration::from_millis(5);
 /// How many hints go without that time between them: another process hears at once what a few commits did.
 const HINTS_AT_ONCE: u32 = 8;
+/// How long a hint may take: on a connection that has gone dead without a word it never ends.
+const HINT_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long a node's word counts that it follows events; it repeats it by thirds.
 pub(crate) const FOLLOWED: Duration = Duration::from_secs(30);
@@ -197,9 +199,12 @@ impl Wakes {
                 continue;
             }
             pace.done(clock.monotonic());
-            if let Err(error) = teller.tell(Hint { origin: self.origin, news }).await {
-                // The others look by themselves now and then; nothing is lost but time.
-                tracing::debug!(error = %error, "a hint could not be sent");
+            let until = clock.monotonic() + HINT_LIMIT;
+            // The others look by themselves now and then; without a hint nothing is lost but time.
+            match clock.before(until, teller.tell(Hint { origin: self.origin, news })).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(error = %error, "a hint could not be sent"),
+                None => tracing::debug!("a hint could not be sent in time"),
             }
             self.moved.notify_one();
             pace.rest(clock).await;

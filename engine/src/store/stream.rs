@@ -81,7 +81,7 @@ impl Teller {
         Self { store, connection: None }
     }
 
-    /// Tells them; a connection that broke is made anew, once.
+    /// Tells them; a connection that broke is made anew, once. Whoever gives up waiting gives the connection up, too.
     pub(crate) async fn tell(&mut self, hint: Hint) -> Result<(), StoreError> {
         if let Some(mut connection) = self.connection.take()
             && tell(hint, &mut connection).await.is_ok()
