@@ -122,9 +122,10 @@ async fn a_run_goes_on_with_a_signal_at_once_and_with_the_same_one_in_every_repl
     );
 
     // Another signal, of a transaction that began earlier and came to the run's row later.
-    let earlier = json!([{"id": Uuid::now_v7(), "run": run, "client": "*", "actor": "x", "name": "go", "payload": 2}]);
-    let leave = "select fermata.commit(now() - interval '1 hour', signals => $1)";
-    sqlx::query(leave).bind(earlier).execute(&db.pool).await.unwrap();
+    let earlier =
+        json!([{"id": Uuid::from_u128(2), "run": run, "client": "*", "actor": "x", "name": "go", "payload": 2}]);
+    let statement = "select fermata.commit(now() - interval '1 hour', signals => $1)";
+    sqlx::query(statement).bind(earlier).execute(&db.pool).await.unwrap();
     sqlx::query("update fermata.live set state = 0, node = null").execute(&db.pool).await.unwrap();
     let second = db.worker(programs.registry(), lease).await;
     programs.entered.notified().await;

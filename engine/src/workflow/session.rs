@@ -79,11 +79,17 @@ pub(crate) struct State {
     waits: HashMap<u64, Wait>,
     next_wait: u64,
     active: usize,
-    pending: Parts,
-    /// Something pending is kept nowhere else yet.
-    unkept: bool,
+    riding: Riding,
     exit: Option<Exit>,
     driver: Option<Waker>,
+}
+
+/// What goes with the run's next record.
+#[derive(Debug, Default)]
+struct Riding {
+    parts: Parts,
+    /// Something of it is kept nowhere else yet.
+    unkept: bool,
 }
 
 /// Parts of a record on their way.
@@ -185,8 +191,7 @@ impl Session {
             waits: HashMap::new(),
             next_wait: 0,
             active: 0,
-            pending: Parts::default(),
-            unkept: false,
+            riding: Riding::default(),
             exit: None,
             driver: None,
         };
@@ -277,7 +282,7 @@ impl Session {
     /// The law of design section 4, asked before anything outside is touched: everything that the code went by is
     /// durable, and the lease provably holds.
     pub(crate) async fn cleared(&self) {
-        if self.state().unkept {
+        if self.state().riding.unkept {
             self.write(Parts::default()).await;
         }
         while !self.lease.holds(self.clock().monotonic()) {
@@ -292,8 +297,8 @@ impl Session {
     /// Lets parts ride with the run's next record, which is written before anything outside is touched.
     pub(crate) fn ride(&self, parts: Parts) {
         let mut state = self.state();
-        state.unkept = true;
-        state.pending.append(parts);
+        state.riding.unkept = true;
+        state.riding.parts.append(parts);
     }
 
     /// Records what the code was given from the mailbox: a signal, a decision, the end of a child.
@@ -303,12 +308,12 @@ impl Session {
     pub(crate) async fn found(&self, parts: Parts) {
         let rides = {
             let state = self.state();
-            state.replay.is_alone() && state.pending.steps.len() < MAX_RIDING
+            state.replay.is_alone() && state.riding.parts.steps.len() < MAX_RIDING
         };
         if !rides {
             return self.write(parts).await;
         }
-        self.state().pending.append(parts);
+        self.state().riding.parts.append(parts);
         self.leave_if_told().await;
     }
 
@@ -327,7 +332,7 @@ impl Session {
     pub(crate) async fn write_or_conflict(&self, parts: Parts) -> Result<(), Value> {
         let _active = self.active();
         let _exclusive = self.alone.write().await;
-        if !self.state().pending.is_empty() {
+        if !self.state().riding.parts.is_empty() {
             let record = self.record(record::Kind::Advance, Parts::default());
             match self.send(record).await {
                 Outcome::Applied { .. } | Outcome::Replayed => {}
@@ -365,8 +370,7 @@ impl Session {
     /// Shapes a record of this run; what was to ride rides with it.
     pub(crate) fn record(&self, kind: record::Kind, parts: Parts) -> Record {
         let mut state = self.state();
-        let mut all = std::mem::take(&mut state.pending);
-        state.unkept = false;
+        let mut all = std::mem::take(&mut state.riding).parts;
         all.append(parts);
         let seq = state.seq;
         state.seq += 1;
