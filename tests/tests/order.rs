@@ -11,7 +11,7 @@ use fermata_engine::run::NewSignal;
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
 use fermata_tests::{TestDb, eventually};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -30,6 +30,8 @@ struct Programs {
     epochs: Arc<Mutex<Vec<i32>>>,
     /// The signal that each body ran with.
     taken: Arc<Mutex<Vec<i32>>>,
+    /// A body with a signal ends when it gets one of these.
+    ends: Arc<Semaphore>,
 }
 
 impl Programs {
@@ -40,6 +42,7 @@ impl Programs {
             go_on: Arc::default(),
             epochs: Arc::default(),
             taken: Arc::default(),
+            ends: Arc::new(Semaphore::new(0)),
         }
     }
 
@@ -64,7 +67,7 @@ impl Workflow for Programs {
             let held = context.step("held").run(|_| async {
                 self.taken.lock().unwrap().push(signal);
                 self.entered.notify_one();
-                self.go_on.notified().await;
+                self.ends.acquire().await.unwrap().forget();
                 Ok(signal)
             });
             return Ok(json!(held.await?));
@@ -129,7 +132,7 @@ async fn a_run_goes_on_with_a_signal_at_once_and_with_the_same_one_in_every_repl
     sqlx::query("update fermata.live set state = 0, node = null").execute(&db.pool).await.unwrap();
     let second = db.worker(programs.registry(), lease).await;
     programs.entered.notified().await;
-    programs.go_on.notify_waiters();
+    programs.ends.add_permits(2);
 
     assert_eq!(db.ended(&second, run).await.result, Some(json!(1)));
     assert_eq!(*programs.taken.lock().unwrap(), [1, 1]);
