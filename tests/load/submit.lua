@@ -4,10 +4,9 @@
 wrk.method = "POST"
 wrk.headers["authorization"] = "Bearer " .. os.getenv("TOKEN")
 wrk.headers["content-type"] = "application/json"
-
 wrk.body = string.format(
-  '{"type":"flow.run","client_id":"bench","payload":{"workflow_name":"%s","inputs":{"steps":0,"pad":"%s"}}}',
-  "bench.steps", string.rep("x", 143))
+  '{"type":"flow.run","client_id":"bench","payload":{"workflow_name":"bench.steps","inputs":{"steps":0,"pad":"%s"}}}',
+  string.rep("x", 143))
 
 local refused = {}
 function response(status, _, body)

@@ -12,7 +12,7 @@ import net from 'node:net'
 const [address, token, pid, what, count, behind = '200'] = process.argv.slice(2)
 const [host, port] = address.split(':')
 const N = Number(count)
-const OPENING_AT_ONCE = 200 // in `idle`; a storm opens all
+const OPENING_AT_ONCE = 200 // at first; in a storm all come back at once
 
 /** Resident memory of the server, bytes. */
 const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
