@@ -60,6 +60,7 @@ impl Workflow for Programs {
     async fn run(&self, context: Context, input: Input) -> Result<Value, Failure> {
         if input.program == "last" {
             context.step("first").run(|_| async { Ok(()) }).await?;
+            context.step("second").run(|_| async { Ok(()) }).await?;
             return Ok(json!(context.id().await?));
         }
         if input.program == "signal" {
@@ -147,8 +148,9 @@ async fn what_rides_with_the_last_record_has_that_records_number() {
     let run = db.submit(&engine, Programs::NAME, json!({"program": "last"})).await;
     db.ended(&engine, run).await;
     let first = db.count("select seq::int8 from fermata.step where key = 'first'").await;
+    let second = db.count("select seq::int8 from fermata.step where key = 'second'").await;
     let last = db.count("select seq::int8 from fermata.step where key = '@id'").await;
-    assert_eq!((first, last), (1, 2));
+    assert_eq!((first, second, last), (1, 2, 2), "the last step and what comes after it are of the run's last record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

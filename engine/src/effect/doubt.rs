@@ -12,7 +12,7 @@ use crate::rigged::crash_point;
 use crate::telemetry;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::Failure;
-use crate::workflow::session::Parts;
+use crate::workflow::Parts;
 
 /// How long after its first look an action in `unknown` is looked at again; then only a
 /// person can settle it.

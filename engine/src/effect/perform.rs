@@ -21,7 +21,8 @@ use crate::store::record::StepRow;
 use crate::telemetry;
 use crate::trace::Part;
 use crate::wait::{Reason, Wait};
-use crate::workflow::session::{Exit, Parts};
+use crate::workflow::Parts;
+use crate::workflow::session::Exit;
 use crate::workflow::{Attempt, Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
 
 /// The first pause between two looks at an action that is too young to be judged; it doubles.

@@ -9,7 +9,7 @@ use crate::document;
 use crate::event::{Severity, name};
 use crate::id::{ActionId, IntentId, uuid_at};
 use crate::workflow::Context;
-use crate::workflow::session::Parts;
+use crate::workflow::Parts;
 
 /// The policy in force until the safety issue brings documents: everything is allowed.
 ///

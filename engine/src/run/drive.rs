@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info, warn};
@@ -29,8 +30,8 @@ use crate::store::record::{EventRow, Kind, Outcome, Record};
 use crate::telemetry;
 use crate::trace;
 use crate::wait::{GateKind, GateRequest, Reason};
-use crate::workflow::session::{Exit, Parts, Session, Standing};
-use crate::workflow::{Context, Failure, gate_parts};
+use crate::workflow::session::{Exit, Session, Standing};
+use crate::workflow::{Context, Failure, Parts, gate_parts};
 
 /// The longest pause after a panic before the run is delivered again.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
@@ -131,15 +132,23 @@ async fn read_history(session: &Session) -> Result<(), crate::store::StoreError>
 
 /// Polls the code until it ends or has nothing left to do.
 async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
+    // What has no record to ride with while the code waits for something else.
+    let mut keeping: Option<BoxFuture<'_, ()>> = None;
     loop {
         let deadline = session.claim.deadline.filter(|deadline| *deadline > session.clock().now());
         let standing = {
             let polled = std::future::poll_fn(|cx| match body.as_mut().poll(cx) {
                 Poll::Ready(Ok(result)) => Poll::Ready(Err(Ended::Code(result))),
                 Poll::Ready(Err(panic)) => Poll::Ready(Err(Ended::Panic(words(&*panic)))),
-                Poll::Pending => match session.standing(cx.waker()) {
-                    Standing::Busy => Poll::Pending,
-                    standing => Poll::Ready(Ok(standing)),
+                Poll::Pending => loop {
+                    if keeping.as_mut().is_some_and(|keeping| keeping.poll_unpin(cx).is_ready()) {
+                        keeping = None;
+                    }
+                    match session.standing(cx.waker()) {
+                        Standing::Unkept if keeping.is_none() => keeping = Some(session.keep().boxed()),
+                        Standing::Busy | Standing::Unkept => break Poll::Pending,
+                        standing => break Poll::Ready(Ok(standing)),
+                    }
                 },
             });
             tokio::select! {
@@ -161,7 +170,7 @@ async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
                     return Ended::Exit(Exit::GiveBack(error.to_string()));
                 }
             }
-            Ok(Standing::Busy) => {}
+            Ok(Standing::Busy | Standing::Unkept) => {}
         }
     }
 }
@@ -256,10 +265,27 @@ async fn suspend(session: &Session, due: Option<DateTime<Utc>>, reason: Reason, 
     how
 }
 
+/// Ends the run, unless somebody cancelled it before: then that is how it ends.
 async fn finish(session: &Session, status: &'static str, body: &Value) -> &'static str {
+    match end(session, status, body).await {
+        Some(how) => how,
+        None => cancelled(session).await,
+    }
+}
+
+/// Ends the run; `None` if it was cancelled and is to end otherwise.
+async fn end(session: &Session, status: &'static str, body: &Value) -> Option<&'static str> {
     if status != "SUCCEEDED" && session.state().has_children {
+        // Other runs hear of this: what the code went by must be durable.
+        if !session.is_kept() {
+            let kept = written(session, session.record(Kind::Advance, Parts::default()), "kept").await;
+            if kept != "kept" {
+                return Some(kept);
+            }
+        }
         cancel_children(session).await;
     }
+    let riding = session.riding();
     let from = if session.cancelled() { "CANCELLING" } else { "RUNNING" };
     let severity = if status == "FAILED" { Severity::Error } else { Severity::Info };
     let mut change = json!({"from": from, "to": status});
@@ -276,14 +302,20 @@ async fn finish(session: &Session, status: &'static str, body: &Value) -> &'stat
         "FAILED" => "failed",
         _ => "cancelled",
     };
+    let seq = record.seq;
     crash_point!("finish-before-commit");
-    let ended = written(session, record, how).await;
+    let outcome = session.send(record).await;
     crash_point!("finish-after-commit");
+    if outcome == Outcome::Cancelled {
+        session.refused(seq, riding);
+        return None;
+    }
+    let ended = concluded(session, outcome, how).await;
     if ended == how {
         session.host.endings.tell(session.claim.run, status, body);
         session.trace.command_ended(&session.claim, how, code.and_then(Value::as_str));
     }
-    ended
+    Some(ended)
 }
 
 async fn cancelled(session: &Session) -> &'static str {
@@ -293,7 +325,7 @@ async fn cancelled(session: &Session) -> &'static str {
         done.map(|action| json!({"action_id": action.id, "step": action.step_key, "receipt": action.receipt})).collect()
     };
     let failure = Failure::new("cancelled", "the command was cancelled").with_details(json!({"effects_done": effects}));
-    finish(session, "CANCELLED", &json!(failure)).await
+    end(session, "CANCELLED", &json!(failure)).await.unwrap_or("cancelled")
 }
 
 async fn cancel_children(session: &Session) {
@@ -324,8 +356,13 @@ async fn park(session: &Session, reason: &str, shown: Value) -> &'static str {
     suspend(session, None, Reason::Takeover, parts).await
 }
 
-async fn written(session: &Session, record: crate::store::record::Record, how: &'static str) -> &'static str {
-    match session.send(record).await {
+async fn written(session: &Session, record: Record, how: &'static str) -> &'static str {
+    let outcome = session.send(record).await;
+    concluded(session, outcome, how).await
+}
+
+async fn concluded(session: &Session, outcome: Outcome, how: &'static str) -> &'static str {
+    match outcome {
         Outcome::Applied { .. } | Outcome::Replayed => how,
         Outcome::Fenced => "lost",
         other => give_back(session, &format!("{other:?}")).await,

@@ -87,6 +87,8 @@ pub(crate) enum Outcome {
     Refused,
     /// Not applied, for the reason in the value: an intent is held, a kill switch is on.
     Conflict(Value),
+    /// Not applied: it would have ended a run otherwise that somebody has cancelled.
+    Cancelled,
     /// Postgres will not take its content; nothing of it is stored.
     Unstorable(String),
 }

@@ -7,7 +7,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
 use super::context::{decode, scoped};
-use super::session::Parts;
+use super::parts::Parts;
 use super::{Context, Failure};
 use crate::document;
 use crate::id::RunId;

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::session::{Exit, Parts, Session};
+use super::parts::Parts;
+use super::session::{Exit, Session};
 use super::{Failure, StepBuilder};
 use crate::artifact::ArtifactRef;
 use crate::clock::Clock;

@@ -10,20 +10,20 @@ use std::task::Waker;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Notify, RwLock};
 use tracing::error;
 
 use super::Failure;
+use super::parts::{Parts, Riding};
 use crate::clock::Clock;
 use crate::effect::ActionRow;
-use crate::event::{Severity, name};
 use crate::id::ActionId;
 use crate::node::Host;
 use crate::run::Lease;
 use crate::step::{Begun, Kind, Mismatch, Replay};
 use crate::store::queue::Claim;
-use crate::store::record::{self, EventRow, Outcome, Record, StepRow};
+use crate::store::record::{self, Outcome, Record};
 use crate::trace::Recorder;
 use crate::wait::{Mailbox, Reason, Wait};
 
@@ -59,6 +59,8 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Something arrived, or a wait may be over.
     pub(crate) mail: Notify,
+    /// A record was acknowledged.
+    kept: Notify,
     /// Records that may be refused go alone, so that a refusal leaves no gap behind it.
     alone: RwLock<()>,
 }
@@ -71,6 +73,9 @@ pub(crate) struct State {
     pub(crate) unsettled: HashSet<ActionId>,
     pub(crate) has_children: bool,
     seq: i32,
+    /// The run's `seq` after the last record that carries what is kept nowhere else, and after the last one acknowledged.
+    carried: i32,
+    acknowledged: i32,
     /// How much of the inbox the mailbox shows, and how much there is.
     inbox_read: i32,
     inbox: i32,
@@ -82,55 +87,6 @@ pub(crate) struct State {
     riding: Riding,
     exit: Option<Exit>,
     driver: Option<Waker>,
-}
-
-/// What goes with the run's next record.
-#[derive(Debug, Default)]
-struct Riding {
-    parts: Parts,
-    /// Something of it is kept nowhere else yet.
-    unkept: bool,
-}
-
-/// Parts of a record on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    pub(crate) steps: Vec<StepRow>,
-    pub(crate) events: Vec<EventRow>,
-    pub(crate) rare: Vec<Value>,
-    pub(crate) audits: Vec<Value>,
-}
-
-impl Parts {
-    fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.events.is_empty() && self.rare.is_empty() && self.audits.is_empty()
-    }
-
-    fn append(&mut self, mut other: Self) {
-        self.steps.append(&mut other.steps);
-        self.events.append(&mut other.events);
-        self.rare.append(&mut other.rare);
-        self.audits.append(&mut other.audits);
-    }
-
-    /// Adds an event.
-    pub(crate) fn event(mut self, kind: &'static str, severity: Severity, data: &Value) -> Self {
-        self.events.push(EventRow { kind, severity, data: crate::document::raw(data) });
-        self
-    }
-
-    /// Adds a rare part.
-    pub(crate) fn rare(mut self, part: Value) -> Self {
-        self.rare.push(part);
-        self
-    }
-
-    /// Adds a checkpoint with its event.
-    pub(crate) fn step(mut self, row: StepRow) -> Self {
-        let data = json!({"key": row.key, "attempt": row.attempt});
-        self.steps.push(row);
-        self.event(name::STEP_SUCCEEDED, Severity::Info, &data)
-    }
 }
 
 /// A step or wait in progress; ends when dropped.
@@ -173,6 +129,8 @@ pub(crate) enum Standing {
     Idle { due: Option<DateTime<Utc>>, reason: Reason },
     /// A body runs or a record is on its way.
     Busy,
+    /// The same, and meanwhile there is something to be kept that has no record to ride with.
+    Unkept,
 }
 
 impl Session {
@@ -184,6 +142,8 @@ impl Session {
             unsettled: HashSet::new(),
             has_children: false,
             seq: claim.seq,
+            carried: claim.seq,
+            acknowledged: claim.seq,
             inbox_read: claim.inbox,
             inbox: claim.inbox,
             cancel: claim.cancel,
@@ -196,7 +156,8 @@ impl Session {
             driver: None,
         };
         let trace = Recorder::begin(&host.traces, &host.clock, &claim, lease.node());
-        Self { claim, lease, host, trace, state: Mutex::new(state), mail: Notify::new(), alone: RwLock::new(()) }
+        let (mail, kept) = (Notify::new(), Notify::new());
+        Self { claim, lease, host, trace, state: Mutex::new(state), mail, kept, alone: RwLock::new(()) }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -282,9 +243,7 @@ impl Session {
     /// The law of design section 4, asked before anything outside is touched: everything that the code went by is
     /// durable, and the lease provably holds.
     pub(crate) async fn cleared(&self) {
-        if self.state().riding.unkept {
-            self.write(Parts::default()).await;
-        }
+        self.keep().await;
         while !self.lease.holds(self.clock().monotonic()) {
             if self.lease.is_lost() {
                 match self.leave(Exit::Lost).await {}
@@ -294,11 +253,36 @@ impl Session {
         }
     }
 
+    /// Makes durable what the code went by so far, of which a part may be on its way with another record.
+    pub(crate) async fn keep(&self) {
+        loop {
+            let acknowledged = self.kept.notified();
+            let (unkept, underway) = {
+                let state = self.state();
+                (state.riding.unkept, state.carried > state.acknowledged)
+            };
+            if unkept {
+                self.write(Parts::default()).await;
+            } else if underway {
+                acknowledged.await;
+            } else {
+                return;
+            }
+        }
+    }
+
     /// Lets parts ride with the run's next record, which is written before anything outside is touched.
     pub(crate) fn ride(&self, parts: Parts) {
         let mut state = self.state();
         state.riding.unkept = true;
         state.riding.parts.append(parts);
+    }
+
+    /// Records an attempt of a step that has ended: the code goes on with its result at once, and the record rides with
+    /// the next one, which is the run's end if that comes next.
+    pub(crate) async fn step_ended(&self, parts: Parts) {
+        self.ride(parts);
+        self.leave_if_told().await;
     }
 
     /// Records what the code was given from the mailbox: a signal, a decision, the end of a child.
@@ -367,13 +351,35 @@ impl Session {
         }
     }
 
+    /// Whether everything that the code went by is durable.
+    pub(crate) fn is_kept(&self) -> bool {
+        let state = self.state();
+        !state.riding.unkept && state.carried <= state.acknowledged
+    }
+
+    /// What rides, for a record that may be refused because somebody cancelled the run.
+    pub(crate) fn riding(&self) -> Riding {
+        self.state().riding.clone()
+    }
+
+    /// A record was refused because somebody cancelled the run: what rode with it rides with the next.
+    pub(crate) fn refused(&self, seq: i32, riding: Riding) {
+        let mut state = self.state();
+        state.cancel = true;
+        state.seq = seq;
+        state.riding = riding;
+    }
+
     /// Shapes a record of this run; what was to ride rides with it.
     pub(crate) fn record(&self, kind: record::Kind, parts: Parts) -> Record {
         let mut state = self.state();
-        let mut all = std::mem::take(&mut state.riding).parts;
+        let Riding { parts: mut all, unkept } = std::mem::take(&mut state.riding);
         all.append(parts);
         let seq = state.seq;
         state.seq += 1;
+        if unkept {
+            state.carried = state.seq;
+        }
         Record {
             run: self.claim.run,
             client: Arc::clone(&self.claim.client),
@@ -396,10 +402,17 @@ impl Session {
 
     /// Sends a record and takes in what its answer says of the run.
     pub(crate) async fn send(&self, record: Record) -> Outcome {
+        let next = record.next;
         match self.host.writer.write(record).await {
             Ok(outcome) => {
                 if let Outcome::Applied { inbox, cancel } = outcome {
                     self.arrived(inbox, cancel);
+                }
+                if matches!(outcome, Outcome::Applied { .. } | Outcome::Replayed) {
+                    let mut state = self.state();
+                    // Records of a run are applied in their order.
+                    state.acknowledged = state.acknowledged.max(next);
+                    self.kept.notify_waiters();
                 }
                 outcome
             }
@@ -429,14 +442,15 @@ impl Session {
         if state.inbox > state.inbox_read {
             return Standing::Mail;
         }
+        let busy = if state.riding.unkept { Standing::Unkept } else { Standing::Busy };
         if state.active > 0 {
-            return Standing::Busy;
+            return busy;
         }
         if state.draining {
             return Standing::Exit(Exit::HandBack);
         }
         if state.waits.is_empty() {
-            return Standing::Busy;
+            return busy;
         }
         if state.cancel && state.unsettled.is_empty() {
             return Standing::Exit(Exit::Cancelled);

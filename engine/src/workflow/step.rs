@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::context::{decode, scoped};
-use super::session::Parts;
+use super::parts::Parts;
 use super::{Context, Failure, RetryPolicy, StepError};
 use crate::document;
 use crate::event::{Severity, name};
@@ -86,7 +86,8 @@ impl<'a> StepBuilder<'a> {
         self
     }
 
-    /// Runs the body unless its checkpoint exists, and returns when the result is durable.
+    /// Runs the body unless its checkpoint exists. Its result is durable before anything else of this run happens that
+    /// can be seen: another step's body, an effect, a wait, an answer. A run that ends or waits next keeps it in the same commit.
     ///
     /// The body gets its attempt, and must not change the outside world in
     /// a way that counts: that is what `Context::effect` is for.
@@ -143,8 +144,7 @@ impl<'a> StepBuilder<'a> {
                 Ok(value) => match shown(&value) {
                     Ok(output) => {
                         crash_point!("step-after-body");
-                        session.write(Parts::default().step(row(Some(output), None))).await;
-                        crash_point!("step-after-checkpoint");
+                        session.step_ended(Parts::default().step(row(Some(output), None))).await;
                         session.trace.attempt_ended(&begun.key, attempt, started_at, None);
                         return Ok(value);
                     }
@@ -153,7 +153,7 @@ impl<'a> StepBuilder<'a> {
                 Err(error) => error,
             };
             let outcome = self.judge(&error, number);
-            session.write(failure_parts(row(None, Some(document::raw(&outcome))), &outcome)).await;
+            session.step_ended(failure_parts(row(None, Some(document::raw(&outcome))), &outcome)).await;
             session.trace.attempt_ended(&begun.key, attempt, started_at, Some(&outcome.failure.code));
             drop(active);
             failed.push(outcome);

@@ -249,6 +249,7 @@ fn refusal(why: Option<&Value>) -> Outcome {
     match why.and_then(|why| why.get("outcome")).and_then(Value::as_str) {
         Some("replayed") => Outcome::Replayed,
         Some("refused") => Outcome::Refused,
+        Some("cancelled") => Outcome::Cancelled,
         Some(_) => Outcome::Fenced,
         None => why.map_or(Outcome::Fenced, |why| Outcome::Conflict(why.clone())),
     }
