@@ -142,7 +142,8 @@ async fn no_body_begins_while_what_its_code_went_by_is_on_its_way() {
     })
     .await;
     programs.code.add_permits(1);
-    let began = select(Box::pin(take(&programs.entered)), Box::pin(engine.clock().wait(Duration::from_millis(200)))).await;
+    let began =
+        select(Box::pin(take(&programs.entered)), Box::pin(engine.clock().wait(Duration::from_millis(200)))).await;
     held.rollback().await.unwrap();
     assert!(matches!(began, futures::future::Either::Right(_)), "a body began before the record was acknowledged");
 
@@ -158,7 +159,8 @@ async fn a_run_cancelled_in_its_last_step_ends_so_though_its_node_has_not_heard(
     let engine = db.worker(programs.registry(), LEASE).await;
     let run = db.submit(&engine, Programs::NAME, json!({"program": "one"})).await;
     take(&programs.entered).await;
-    let cancel = "select fermata.cancel_run(now(), $1, (select client_id from fermata.run where id = $1), 'test', 'enough')";
+    let cancel =
+        "select fermata.cancel_run(now(), $1, (select client_id from fermata.run where id = $1), 'test', 'enough')";
     let word: String = sqlx::query_scalar(cancel).bind(run.0).fetch_one(&db.pool).await.unwrap();
     assert_eq!(word, "cancelling");
     programs.bodies.add_permits(1);
@@ -167,7 +169,8 @@ async fn a_run_cancelled_in_its_last_step_ends_so_though_its_node_has_not_heard(
     assert_eq!(ended.status, "CANCELLED");
     assert_eq!(engine.command(&Principal::operator(), run).await.unwrap().unwrap().status, "CANCELLED");
     assert_eq!(db.count("select count(*) from fermata.step where key = 'held'").await, 1, "its checkpoint is kept");
-    let last = "select count(*) from fermata.event where data ->> 'from' = 'CANCELLING' and data ->> 'to' = 'CANCELLED'";
+    let last =
+        "select count(*) from fermata.event where data ->> 'from' = 'CANCELLING' and data ->> 'to' = 'CANCELLED'";
     assert_eq!(db.count(last).await, 1);
     assert_eq!(db.count("select count(*) from fermata.event where data ->> 'to' = 'SUCCEEDED'").await, 0);
 }

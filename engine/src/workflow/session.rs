@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::effect::ActionRow;
 use crate::id::ActionId;
 use crate::node::Host;
+use crate::rigged::crash_point;
 use crate::run::Lease;
 use crate::step::{Begun, Kind, Mismatch, Replay};
 use crate::store::queue::Claim;
@@ -263,6 +264,7 @@ impl Session {
             };
             if unkept {
                 self.write(Parts::default()).await;
+                crash_point!("step-after-checkpoint");
             } else if underway {
                 acknowledged.await;
             } else {
