@@ -10,8 +10,9 @@ set local search_path = fermata, pg_temp;
 -- 2 hand back, 3 finish, which is not applied to a run that somebody has cancelled unless it says so. Answers which ordinals were applied (with the inbox counter and the cancel flag of their
 -- runs), why the others were not, and the events and audit rows of what was applied.
 --
--- `live.state + 0` hides the condition from the partial indexes on `state`, and the settings leave nothing but the walk
--- from a record to its row by the key: a plan made while the table was empty stays right when it is full.
+-- `live.state + 0` hides the condition from the partial indexes on `state`. `between i.id and i.id` is `= i.id` for which there
+-- is no way but from the record to its row by the key: with `=` a plan made when the table was analysed empty, as it is
+-- whenever nothing is under way, walks through all of `live` and compares each of its rows with each record.
 create or replace function write(
     at timestamptz,
     ids uuid[], clients text[], kinds int2[], epochs int4[], seqs int4[], nexts int4[], inboxes int4[], generations int4[],
@@ -48,11 +49,11 @@ begin
             wait_reason = i.word,
             ready_at = case when i.kind = 0 then l.ready_at else at end
         from i
-        where i.kind <= 2 and l.id = i.id and l.state + 0 = 1 and l.epoch = i.epoch and l.seq = i.seq and l.client_id = i.client
+        where i.kind <= 2 and l.id between i.id and i.id and l.state + 0 = 1 and l.epoch = i.epoch and l.seq = i.seq and l.client_id = i.client
         returning i.ord, l.inbox, l.cancel),
     d as (
         delete from fermata.live l using i
-        where i.kind = 3 and l.id = i.id and l.state + 0 = 1 and l.epoch = i.epoch and l.seq = i.seq and l.client_id = i.client
+        where i.kind = 3 and l.id between i.id and i.id and l.state + 0 = 1 and l.epoch = i.epoch and l.seq = i.seq and l.client_id = i.client
             and (i.word = 'CANCELLED' or not l.cancel)
         returning i.ord, l.inbox, l.cancel, l.id, l.client_id, l.epoch, l.parent_id, i.word, i.body),
     o as (
@@ -122,8 +123,8 @@ returns jsonb language sql stable as $$
         when l.cancel and l.state = 1 and l.epoch = i.epoch and l.seq + 1 = i.next then '{"outcome": "cancelled"}'::jsonb
         else '{"outcome": "fenced"}'::jsonb end), '{}')
     from unnest(ids, clients, epochs, nexts) with ordinality i(id, client, epoch, next, ord)
-    left join fermata.live l on l.id = i.id
-    left join fermata.outcome o on o.id = i.id
+    left join fermata.live l on l.id between i.id and i.id
+    left join fermata.outcome o on o.id between i.id and i.id
     where not i.ord = any (applied) and not verdict ? i.ord::text
 $$;
 

@@ -235,39 +235,6 @@ async fn a_record_with_an_old_epoch_changes_nothing() {
     assert_eq!(db.count("select count(*) from fermata.outcome").await, 0);
 }
 
-/// The statement itself is asked, after many calls on a table that was analysed empty and has filled since.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_reads_as_many_rows_as_it_has_records_however_many_runs_are_in_flight() {
-    const RECORDS: i32 = 16;
-    let db = TestDb::new().await;
-    let owner = sqlx::postgres::PgPool::connect(&db.url).await.unwrap();
-    sqlx::query("analyze fermata.live").execute(&owner).await.unwrap();
-    let mut writer = db.pool.acquire().await.unwrap();
-    sqlx::raw_sql("set jit = off; set enable_seqscan = off").execute(&mut *writer).await.unwrap();
-    let fill = "insert into fermata.live (id, client_id, workflow, state, priority, epoch, node, ready_at)
-        select gen_random_uuid(), 'c', 'w@1', 1, 5, 1, gen_random_uuid(), now() from generate_series(1, 2000)";
-    sqlx::query(fill).execute(&db.pool).await.unwrap();
-    let some = "select array_agg(id order by id) from (select id from fermata.live order by id limit $1) l";
-    let runs: Vec<uuid::Uuid> = sqlx::query_scalar(some).bind(RECORDS).fetch_one(&db.pool).await.unwrap();
-    let write = "select cardinality(applied) from fermata.commit(now(), ids => $1,
-        clients => array_fill('c'::text, array[$2]), kinds => array_fill(0::int2, array[$2]),
-        epochs => array_fill(1, array[$2]), seqs => array_fill($3, array[$2]), nexts => array_fill($3 + 1, array[$2]),
-        inboxes => array_fill(0, array[$2]), generations => array_fill(0, array[$2]),
-        dues => array_fill(null::timestamptz, array[$2]), words => array_fill(null::text, array[$2]),
-        bodies => array_fill(null::jsonb, array[$2]))";
-    let read = "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int8 from pg_stat_xact_user_tables
-        where schemaname = 'fermata' and relname = 'live'";
-    for seq in 0..10 {
-        let mut batch = sqlx::Connection::begin(&mut *writer).await.unwrap();
-        let before: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
-        let applied: i32 =
-            sqlx::query_scalar(write).bind(&runs).bind(RECORDS).bind(seq).fetch_one(&mut *batch).await.unwrap();
-        let after: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
-        batch.commit().await.unwrap();
-        assert_eq!((applied, after - before), (RECORDS, i64::from(RECORDS)));
-    }
-}
-
 /// Autovacuum comes once a minute, in which a full load leaves a million dead rows (docs/speed.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_rows_of_the_queue_are_swept_under_load() {

@@ -12,6 +12,7 @@ mod kill_switch;
 mod lost_answers;
 mod metrics;
 mod order;
+mod plans;
 mod pooler;
 mod riding;
 mod runs;
