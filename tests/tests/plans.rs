@@ -62,7 +62,8 @@ fn for_each(times: i32) -> RangeInclusive<i64> {
 async fn a_batch_reads_each_run_of_its_records_once() {
     let db = TestDb::new().await;
     let mut connection = filled(&db).await;
-    let some = "select array_agg(id order by id) from (select id from fermata.live where state = 1 order by id limit $1) l";
+    let some =
+        "select array_agg(id order by id) from (select id from fermata.live where state = 1 order by id limit $1) l";
     let runs: Vec<Uuid> = sqlx::query_scalar(some).bind(SOME).fetch_one(&db.pool).await.unwrap();
     let write = "select cardinality(applied) from fermata.commit(now(), ids => $1,
         clients => array_fill('c'::text, array[$2]), kinds => array_fill(0::int2, array[$2]),
