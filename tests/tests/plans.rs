@@ -127,8 +127,8 @@ async fn a_dead_nodes_runs_are_moved_without_a_look_at_those_of_others() {
     for _ in 0..TIMES {
         sqlx::query(enter).bind(NODE).execute(&db.pool).await.unwrap();
         sqlx::query(held).bind(NODE).bind(SOME).execute(&db.pool).await.unwrap();
-        let reap = "select runs from fermata.reap(now(), false, interval '10 s') where $1 > 0";
-        let read = reads(&mut connection, sqlx::query_scalar(reap).bind(SOME)).await;
+        let look = "select runs from fermata.reap(now(), false, interval '10 s') where $1 > 0";
+        let read = reads(&mut connection, sqlx::query_scalar(look).bind(SOME)).await;
         // Found, locked, moved, and told of.
         assert!(for_each(6).contains(&read), "{read}");
     }
