@@ -97,8 +97,8 @@ impl Store {
         of: &[RunId],
         page: Page,
     ) -> Result<Each<StepSummary>, StoreError> {
-        let query = each(runs(of), "x.generation, x.first_seq, x.key", |inner| {
-            inner.push("select * from (").push(STEP).push(") s order by generation, first_seq, key");
+        let query = each(runs(of), "x.generation, x.first_seq, x.began_at, x.key", |inner| {
+            inner.push("select * from (").push(STEP).push(") s order by generation, first_seq, began_at, key");
             inner.push(" offset ").push_bind(page.skipped()).push(" limit ").push_bind(page.probe());
         });
         self.grouped(client, query, row::step_summary).await

@@ -72,8 +72,8 @@ pub(super) fn steps(run: RunId, page: Page) -> Query {
          from fermata.step where run_id = ",
     );
     query.push_bind(run.0);
-    // A run's steps only grow at this order's end, so a count is a place in it.
-    query.push(" order by generation, seq, key, attempt offset ").push_bind(page.skipped());
+    // A run's steps only grow at this order's end, so a count is a place in it; those of one record came after each other.
+    query.push(" order by generation, seq, started_at, key, attempt offset ").push_bind(page.skipped());
     query.push(" limit ").push_bind(page.probe());
     query
 }
