@@ -48,7 +48,7 @@ begin
         into begun, owners, deadlines, begun_kinds, begun_inputs, accounts, traces, callers from i where i.state = 1;
 end $$;
 
--- As in 0020, but for what begins at once.
+-- As in 0017, but that every row is reached by its key (0020), for what begins at once, and for what one command alone does not need.
 create or replace function commit(
     at timestamptz,
     ac_ids uuid[] default null, ac_clients text[] default null, ac_kinds text[] default null, ac_workflows text[] default null,

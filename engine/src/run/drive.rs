@@ -307,7 +307,7 @@ async fn end(session: &Session, status: &'static str, body: &Value) -> Option<&'
     let outcome = session.send(record).await;
     crash_point!("finish-after-commit");
     if outcome == Outcome::Cancelled {
-        session.refused(seq, riding);
+        session.cancelled_first(seq, riding);
         return None;
     }
     let ended = concluded(session, outcome, how).await;
@@ -325,7 +325,10 @@ async fn cancelled(session: &Session) -> &'static str {
         done.map(|action| json!({"action_id": action.id, "step": action.step_key, "receipt": action.receipt})).collect()
     };
     let failure = Failure::new("cancelled", "the command was cancelled").with_details(json!({"effects_done": effects}));
-    end(session, "CANCELLED", &json!(failure)).await.unwrap_or("cancelled")
+    match end(session, "CANCELLED", &json!(failure)).await {
+        Some(how) => how,
+        None => give_back(session, "its end as cancelled was not applied").await,
+    }
 }
 
 async fn cancel_children(session: &Session) {

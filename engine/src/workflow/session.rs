@@ -359,13 +359,13 @@ impl Session {
         !state.riding.unkept && state.carried <= state.acknowledged
     }
 
-    /// What rides, for a record that may be refused because somebody cancelled the run.
+    /// What rides, for a record that is not applied if somebody cancelled the run.
     pub(crate) fn riding(&self) -> Riding {
         self.state().riding.clone()
     }
 
-    /// A record was refused because somebody cancelled the run: what rode with it rides with the next.
-    pub(crate) fn refused(&self, seq: i32, riding: Riding) {
+    /// A record was not applied because somebody cancelled the run: what rode with it rides with the next.
+    pub(crate) fn cancelled_first(&self, seq: i32, riding: Riding) {
         let mut state = self.state();
         state.cancel = true;
         state.seq = seq;
