@@ -42,12 +42,21 @@ async fn filled(db: &TestDb) -> PgConnection {
 
 /// How many rows of the queue a statement reads, which tells how many runs it was about.
 async fn reads(connection: &mut PgConnection, statement: QueryScalar<'_, Postgres, i32, PgArguments>) -> i64 {
+    reads_of("live", connection, statement).await
+}
+
+/// The same of a table, or of what lies in no day's partition of it.
+async fn reads_of(
+    table: &str,
+    connection: &mut PgConnection,
+    statement: QueryScalar<'_, Postgres, i32, PgArguments>,
+) -> i64 {
     let read = "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int8 from pg_stat_xact_user_tables
-        where schemaname = 'fermata' and relname = 'live'";
+        where schemaname = 'fermata' and (relname = $1 or relname = $1 || '_rest')";
     let mut batch = connection.begin().await.unwrap();
-    let before: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
+    let before: i64 = sqlx::query_scalar(read).bind(table).fetch_one(&mut *batch).await.unwrap();
     let about = statement.fetch_one(&mut *batch).await.unwrap();
-    let after: i64 = sqlx::query_scalar(read).fetch_one(&mut *batch).await.unwrap();
+    let after: i64 = sqlx::query_scalar(read).bind(table).fetch_one(&mut *batch).await.unwrap();
     batch.commit().await.unwrap();
     assert_eq!(about, SOME);
     after - before
@@ -131,5 +140,35 @@ async fn a_dead_nodes_runs_are_moved_without_a_look_at_those_of_others() {
         let read = reads(&mut connection, sqlx::query_scalar(look).bind(SOME)).await;
         // Found, locked, moved, and told of.
         assert!(for_each(6).contains(&read), "{read}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_a_runs_steps_looks_at_no_other_run() {
+    let db = TestDb::new().await;
+    let owner = PgPool::connect(&db.url).await.unwrap();
+    // Ids of no day lie in the partition for the rest. The planner is told that all of its steps are one run's.
+    for fill in [
+        "alter table fermata.run_rest set (autovacuum_enabled = off)",
+        "alter table fermata.step_rest set (autovacuum_enabled = off), alter run_id set (n_distinct = 1)",
+        "insert into fermata.run (id, client_id, kind, workflow, priority, input, trace_id, submitted_by, created_at)
+         select lpad(to_hex(i), 32, '0')::uuid, 'c', 'k', 'w@1', 5, '{}', repeat('0', 32), 'test', now()
+         from generate_series(1, 2000) i",
+        "insert into fermata.step
+             (run_id, generation, key, attempt, seq, epoch, kind, beside, input_hash, started_at, ended_at)
+         select r.id, 0, i::text, 1, i, 1, 0, false, repeat('0', 64), now(), now()
+         from fermata.run r, generate_series(1, 16) i",
+        "analyze fermata.run_rest",
+        "analyze fermata.step_rest",
+    ] {
+        owner.execute(fill).await.unwrap();
+    }
+    let mut connection = owner.acquire().await.unwrap().detach();
+    connection.execute("set fermata.client = 'c'; set role fermata_reader").await.unwrap();
+    for time in 1..=TIMES {
+        let steps = "select count(*)::int4 from fermata.step where run_id = $1";
+        let statement = sqlx::query_scalar(steps).bind(Uuid::from_u128(u128::try_from(time).unwrap()));
+        let read = reads_of("run", &mut connection, statement).await;
+        assert_eq!(read, i64::from(SOME));
     }
 }
