@@ -78,3 +78,23 @@ async fn a_claimed_run_is_carried_although_the_answer_to_the_claim_is_lost() {
     let ended = ends_although_an_answer_is_lost(Lost::Claim).await;
     assert_eq!(ended.epoch, Some(2), "the claim whose answer was lost had taken the run: {ended:?}");
 }
+
+/// A node that is not there is dead to nobody: what it held would have waited for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_holds_unknowingly_moves_on_when_it_leaves() {
+    let db = TestDb::new().await;
+    let leaving = uuid::Uuid::from_u128(1);
+    let front = db.engine(Registry::new().with(Steps)).await;
+    let run = db.submit(&front, "test.steps", json!({"steps": 1})).await;
+    let enter = "insert into fermata.node (id, role, pid, lock_key, server_start, started_at, lease_until)
+        values ($1, 'test', 1, 1, pg_postmaster_start_time(), now(), now() + interval '1 hour')";
+    let claim = "update fermata.live set state = 1, node = $1, epoch = 1, deliveries = 1";
+    for statement in [enter, claim, "select fermata.leave($1)"] {
+        sqlx::query(statement).bind(leaving).execute(&db.pool).await.unwrap();
+    }
+    let worker = db.worker(Registry::new().with(Steps), Duration::from_secs(10)).await;
+    let ended = db.ended(&worker, run).await;
+    assert_eq!((ended.status.as_str(), ended.epoch), ("SUCCEEDED", Some(2)), "{ended:?}");
+    sqlx::query("select fermata.leave(id) from fermata.node").execute(&db.pool).await.unwrap();
+    assert_eq!(db.count("select count(*) from fermata.node").await, 0, "one that holds nothing is gone");
+}

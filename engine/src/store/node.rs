@@ -40,9 +40,9 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Removes a node that ends in good order.
+    /// Removes a node that ends in good order; one that holds a run without knowing of it dies, so that others look for it.
     pub(crate) async fn leave(&self, node: NodeId) -> Result<(), StoreError> {
-        sqlx::query("delete from fermata.node where id = $1").bind(node.0).execute(&self.direct).await?;
+        sqlx::query("select fermata.leave($1)").bind(node.0).execute(&self.direct).await?;
         Ok(())
     }
 
