@@ -15,6 +15,7 @@ pub mod event;
 pub mod id;
 pub mod log;
 mod node;
+pub mod policy;
 mod queue;
 pub mod read;
 pub mod rigged;

@@ -13,6 +13,7 @@ mod lost_answers;
 mod metrics;
 mod order;
 mod plans;
+mod policies;
 mod pooler;
 mod riding;
 mod runs;

@@ -7,12 +7,13 @@ use fermata_engine::artifact::ArtifactError;
 use fermata_engine::effect::SwitchError;
 use fermata_engine::event::{CursorError, FollowEnd};
 use fermata_engine::log::LogError;
+use fermata_engine::policy::PolicyError;
 use fermata_engine::read::ReadError;
 use fermata_engine::run::{ControlError, DecideError, SubmitError};
 use fermata_engine::store::StoreError;
 use serde_json::json;
 
-use super::{Kind, Problem};
+use super::{FieldError, Kind, Problem};
 
 /// When to come back after the service was not there.
 const RETRY_AFTER_SECS: u64 = 1;
@@ -188,6 +189,22 @@ impl From<SwitchError> for Problem {
             SwitchError::Denied(denied) => denied.into(),
             SwitchError::Invalid { pointer, message } => Self::invalid(pointer, message),
             SwitchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PolicyError> for Problem {
+    fn from(error: PolicyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PolicyError::Denied(denied) => denied.into(),
+            PolicyError::Invalid(misfits) => {
+                let errors =
+                    misfits.into_iter().map(|misfit| FieldError { pointer: misfit.pointer, message: misfit.message });
+                Self::new(Kind::Validation, detail).with_errors(errors.collect())
+            }
+            PolicyError::Moved { .. } => Self::new(Kind::Conflict, detail).with_code("policy_moved"),
+            PolicyError::Store(error) => error.into(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod events;
 mod gates;
 mod kill_switches;
 pub(crate) mod layer;
+mod policies;
 mod probes;
 mod problems;
 pub(crate) mod query;
@@ -73,6 +74,9 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(kill_switches::global))
         .routes(routes!(kill_switches::client))
         .routes(routes!(kill_switches::account))
+        .routes(routes!(policies::list))
+        .routes(routes!(policies::evaluate))
+        .routes(routes!(policies::read, policies::put))
         .routes(routes!(artifacts::of_command))
         .routes(routes!(artifacts::read))
         .routes(routes!(artifacts::content))

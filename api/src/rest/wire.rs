@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use fermata_engine::read::Paged;
-use fermata_engine::{access, effect, read};
+use fermata_engine::{access, effect, policy, read};
 use schemars::{JsonSchema, SchemaGenerator};
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
@@ -63,9 +63,14 @@ wire! {
     KillSwitch: effect::KillSwitch,
     KillSwitchList: Paged<effect::KillSwitch>,
     KillSwitchRequest: kill_switches::SwitchRequest,
+    Policy: policy::PolicyView,
+    PolicyDocument: policy::PolicyDocument,
+    PolicyEvaluation: policy::Evaluation,
+    PolicyList: Paged<policy::PolicyView>,
     Problem: error::ProblemBody,
     ProblemPage: error::pages::PageView,
     ProblemPageList: problems::ProblemPageList,
+    Proposal: policy::Proposal,
     Readiness: probes::Readiness,
     ResumeRequest: control::ResumeRequest,
     RotateRequest: tokens::RotateRequest,

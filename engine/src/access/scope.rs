@@ -43,6 +43,8 @@ scopes! {
     ArtifactsRead = "artifacts:read",
     /// Trip and release kill switches.
     KillWrite = "kill:write",
+    /// Put policies in force.
+    PoliciesWrite = "policies:write",
     /// See the audit trail.
     AuditRead = "audit:read",
     /// Scrape metrics where probes require a token.

@@ -2,7 +2,7 @@
 //!
 //! Owns the action machine ([`ActionState`]), what an action type is ([`Effect`]), the proof that
 //! an action passed its guard ([`EffectPermit`]), and how a look at the outside settles an action
-//! whose answer was lost. Does not know any platform, HTTP client or browser.
+//! whose answer was lost. What is allowed is [`crate::policy`]'s. Does not know any platform, HTTP client or browser.
 //! To add an action type, implement [`Effect`] in `workflows` and pass it to `Context::effect`.
 
 mod action;
@@ -11,6 +11,8 @@ mod doubt;
 mod kill_switch;
 mod perform;
 mod permit;
+mod plan;
+mod preflight;
 mod record;
 mod row;
 mod settle;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::permit::{Passed, guard};
-use super::record::{Identity, attempt_parts, move_parts, plan_parts, resend_parts};
+use super::preflight::{Judged, kill_switch};
+use super::record::{Identity, attempt_parts, move_parts, resend_parts};
 use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
 use crate::event::{Severity, name};
 use crate::id::ActionId;
@@ -20,7 +21,7 @@ use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::telemetry;
 use crate::trace::Part;
-use crate::wait::{Reason, Wait};
+use crate::wait::Reason;
 use crate::workflow::Parts;
 use crate::workflow::session::Exit;
 use crate::workflow::{Attempt, Context, FailedAttempt, Failure, RetryPolicy, StepError, failure_parts};
@@ -29,8 +30,6 @@ use crate::workflow::{Attempt, Context, FailedAttempt, Failure, RetryPolicy, Ste
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const LAST_LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long a run waits for another one that holds its intent before it looks again.
-const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
 
 /// Carries out one effect; see `Context::effect`.
 pub(crate) async fn perform(context: &Context, name: &str, effect: &dyn Effect) -> Result<Value, Failure> {
@@ -40,7 +39,7 @@ pub(crate) async fn perform(context: &Context, name: &str, effect: &dyn Effect) 
         return Ok(receipt);
     }
     let failed = begun.failed.iter().filter_map(|row| serde_json::from_value(row.clone()).ok()).collect();
-    let mut performance = Performance { context, effect, identity, begun, failed };
+    let mut performance = Performance { context, effect, identity, begun, failed, judged: None };
     performance.identity.attempt = performance.nth_attempt();
     // Boxed: this is the largest future of the engine, and most steps are no effects.
     Box::pin(performance.run()).await
@@ -53,6 +52,8 @@ pub(super) struct Performance<'a> {
     pub(super) identity: Identity,
     pub(super) begun: Begun,
     failed: Vec<FailedAttempt>,
+    /// What the newest plan was judged by.
+    pub(super) judged: Option<Judged>,
 }
 
 /// What one stage says.
@@ -136,69 +137,18 @@ impl Performance<'_> {
         sighting
     }
 
-    /// Looks for the effect, and plans an action when it is not there yet.
-    async fn plan(&self) -> Stage {
-        let active = self.context.session.active();
-        let sighting = if self.spec().look_first {
-            match self.sight(None).await {
-                Ok(sighting) => sighting,
-                Err(error) => return failed(error),
-            }
-        } else {
-            Sighting::Absent
-        };
-        let id = ActionId::new(self.context.clock());
-        let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id);
-        if let Sighting::Present(receipt) = &sighting {
-            // The machine keeps its order: attempted without effect, then confirmed (A.3).
-            parts.extend(attempt_parts(self.context, &self.identity, id, self.context.clock().now()));
-            parts.extend(move_parts(
-                self.context,
-                &self.identity,
-                id,
-                ActionState::ConfirmedSuccess,
-                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}}),
-            ));
-            parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
-            parts = parts.step(self.checkpoint(receipt));
-        }
-        crash_point!("effect-before-plan");
-        let written = self.context.session.write_or_conflict(parts).await;
-        crash_point!("effect-after-plan");
-        drop(active);
-        match (written, sighting) {
-            (Ok(()), Sighting::Present(receipt)) => Stage::Done(receipt),
-            (Ok(()), Sighting::Absent) => {
-                self.remember(id, ActionState::PreflightPassed, |_| {});
-                Stage::Again
-            }
-            (Err(why), _) => self.held(why).await,
-        }
-    }
-
-    /// Another action holds the intent: its receipt is ours, or we wait for it.
-    async fn held(&self, why: Value) -> Stage {
-        let held: Option<ActionRow> = why.get("held").cloned().and_then(|held| serde_json::from_value(held).ok());
-        if let Some(held) = held
-            && held.fulfilled()
-        {
-            info!(run.id = %self.context.run_id(), action.id = %held.id,
-                "`{}` was done before by action {}: its receipt is returned", self.begun.key, held.id);
-            return self.fulfilled(&held).await;
-        }
-        let due = self.context.clock().now() + INTENT_HELD;
-        self.context.session.wait(Wait { reason: Reason::IntentHeld, due: Some(due) }).await;
-        Stage::Again
-    }
-
-    async fn fulfilled(&self, action: &ActionRow) -> Stage {
-        let receipt = action.receipt.clone().unwrap_or(Value::Null);
-        self.context.session.write(Parts::default().step(self.checkpoint(&receipt))).await;
-        Stage::Done(receipt)
-    }
-
     /// Gets ready, records the attempt, and calls: the only way to a permit.
-    async fn attempt(&self, action: ActionRow) -> Stage {
+    async fn attempt(&mut self, action: ActionRow) -> Stage {
+        let judged = match self.judged.take() {
+            Some(judged) => judged,
+            None => match self.judge().await {
+                Ok(judged) => judged,
+                Err(stage) => return stage,
+            },
+        };
+        if judged.policy.hash() != action.policy_hash {
+            return self.turned_away(&action, &judged, &Value::Null).await;
+        }
         let active = self.context.session.active();
         let prepared = match self.effect.prepare(&self.look(Some(&action))).await {
             Ok(prepared) => prepared,
@@ -206,12 +156,13 @@ impl Performance<'_> {
         };
         let ends = self.context.clock().monotonic() + self.spec().call_timeout();
         let deadline = self.context.clock().now() + self.identity.call_timeout();
-        let parts = attempt_parts(self.context, &self.identity, action.id, deadline);
+        let parts = attempt_parts(self.context, &self.identity, action.id, deadline, self.asks(&judged));
         let mut call = pin!(self.call(&action, prepared, deadline, ends));
         let early = if mutant!("effect-before-commit") { Some(call.as_mut().await) } else { None };
         crash_point!("effect-before-attempted");
         if let Err(why) = self.context.session.write_or_conflict(parts).await {
-            return self.blocked(&action, &why);
+            drop(active);
+            return self.turned_away(&action, &judged, &why).await;
         }
         crash_point!("effect-after-attempted");
         self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
@@ -317,6 +268,7 @@ impl Performance<'_> {
         let detail = json!({"effect": false, "error": failure});
         let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedFailed, &detail);
         parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
+        parts.extend(after.map_or_else(Parts::default, |after| self.throttled(after)));
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.effect = Some(false));
         Stage::Failed { failure: failure.clone(), retry, after, parts }
     }
@@ -414,16 +366,6 @@ impl Performance<'_> {
         }
     }
 
-    /// The database refused the attempt: a kill switch is on.
-    fn blocked(&self, action: &ActionRow, why: &Value) -> Stage {
-        let switch = why.get("kill_switch").and_then(Value::as_str).unwrap_or("unknown");
-        let failure = kill_switch(switch);
-        let detail = json!({"effect": false, "error": failure});
-        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
-        self.remember(action.id, ActionState::Blocked, |_| {});
-        Stage::Failed { failure, retry: false, after: None, parts }
-    }
-
     async fn record_failure(&mut self, failure: Failure, retry: bool, after: Option<Duration>, mut parts: Parts) {
         let attempts = self.nth_attempt();
         let delay = if retry { RetryPolicy::default().delay(attempts, rand::random(), after) } else { None };
@@ -464,6 +406,7 @@ impl Performance<'_> {
             looks: 0,
             effect: None,
             receipt: None,
+            policy_hash: String::new(),
             updated_at: now,
         });
         row.state = to;
@@ -477,16 +420,12 @@ impl Performance<'_> {
     }
 }
 
-fn failed(error: StepError) -> Stage {
+pub(super) fn failed(error: StepError) -> Stage {
     let (failure, retry, after) = match error {
         StepError::Retry { failure, after } => (failure, true, after),
         StepError::Fail(failure) | StepError::Pause(failure) => (failure, false, None),
     };
     Stage::Failed { failure, retry, after, parts: Parts::default() }
-}
-
-fn kill_switch(scope: &str) -> Failure {
-    Failure::new("kill_switch", format!("the kill switch `{scope}` is on; lift it with `fermata kill off`"))
 }
 
 /// How many looks or resends a lost answer is worth before somebody is asked.

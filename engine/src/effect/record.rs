@@ -4,17 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::preflight::Judged;
 use super::{ActionState, EffectSpec};
 use crate::document;
 use crate::event::{Severity, name};
 use crate::id::{ActionId, IntentId, uuid_at};
 use crate::workflow::Context;
 use crate::workflow::Parts;
-
-/// The policy in force until the safety issue brings documents: everything is allowed.
-///
-/// It is named and hashed like any other, so every verdict says what it was judged by.
-const ALLOW_ALL: &str = r#"{"policy":"allow_all","version":1}"#;
 
 /// What makes an effect itself, computed once.
 #[derive(Debug, Clone)]
@@ -61,27 +57,46 @@ impl Parts {
     }
 }
 
-/// Record 1: `queued`, `preflight_passed` with the stored verdict.
-pub(crate) fn plan_parts(context: &Context, identity: &Identity, step_key: &str, id: ActionId) -> Parts {
-    let policy_hash = document::fingerprint(&Value::from(ALLOW_ALL));
-    let verdict = json!({"allowed": true, "rule": "allow_all", "policy_hash": policy_hash});
+/// Record 1: `queued`, and `preflight_passed` or `blocked` with the stored verdict.
+pub(super) fn plan_parts(
+    context: &Context,
+    identity: &Identity,
+    step_key: &str,
+    id: ActionId,
+    judged: &Judged,
+) -> Parts {
+    let Judged { policy, verdict } = judged;
     let parts = Parts::default().rare(json!({
         "op": "plan", "action_id": id, "intent_id": IntentId::new(context.clock()), "intent_key": identity.hash,
         "client_id": context.client_id(), "run_id": context.run_id(), "step_key": step_key, "spec": identity.spec,
         "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
-        "policy_hash": policy_hash, "verdict": verdict, "epoch": context.session.claim.epoch,
+        "policy_hash": policy.hash(), "policy": policy.parts(), "verdict": verdict, "epoch": context.session.claim.epoch,
     }));
     let parts = transition(parts, Acting(context, identity, id), ActionState::Queued, &Value::Null);
-    transition(parts, Acting(context, identity, id), ActionState::PreflightPassed, &json!({"verdict": verdict}))
+    let to = if verdict.allowed { ActionState::PreflightPassed } else { ActionState::Blocked };
+    transition(parts, Acting(context, identity, id), to, &json!({"verdict": verdict}))
 }
 
 /// Record 2: `identity_verified`, `attempted`; once it is durable the call may be made.
-pub(crate) fn attempt_parts(context: &Context, identity: &Identity, id: ActionId, deadline: DateTime<Utc>) -> Parts {
+///
+/// `asks` is what it takes of what is rationed, and which policy it follows; nothing for one that makes no call.
+pub(crate) fn attempt_parts(
+    context: &Context,
+    identity: &Identity,
+    id: ActionId,
+    deadline: DateTime<Utc>,
+    asks: Value,
+) -> Parts {
     let attempt_id = attempt_id(context);
-    let parts = Parts::default().rare(json!({
+    let mut part = json!({
         "op": "attempt", "action_id": id, "attempt_id": attempt_id, "epoch": context.session.claim.epoch,
-        "call_deadline": deadline, "client_id": context.client_id(), "account_id": identity.spec.account_id,
-    }));
+        "run_id": context.run_id(), "call_deadline": deadline, "client_id": context.client_id(),
+        "platform": identity.spec.platform, "account_id": identity.spec.account_id,
+    });
+    if let (Value::Object(part), Value::Object(asks)) = (&mut part, asks) {
+        part.extend(asks);
+    }
+    let parts = Parts::default().rare(part);
     let parts = transition(parts, Acting(context, identity, id), ActionState::IdentityVerified, &Value::Null);
     let detail = json!({"attempt_id": attempt_id, "call_deadline": deadline});
     transition(parts, Acting(context, identity, id), ActionState::Attempted, &detail)

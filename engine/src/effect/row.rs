@@ -19,6 +19,7 @@ pub(crate) struct ActionRow {
     pub(crate) looks: u16,
     pub(crate) effect: Option<bool>,
     pub(crate) receipt: Option<Value>,
+    pub(crate) policy_hash: String,
     pub(crate) updated_at: DateTime<Utc>,
 }
 

@@ -50,7 +50,7 @@ pub struct StatusChanged {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i32>,
     /// What it waits for: `approval`, `takeover`, `reverify`, `retry`, `signal`, `child`, `timer`,
-    /// `intent_held`, `backoff` or `external_poll`.
+    /// `intent_held`, `backoff`, `rate_limited`, `cooldown`, `quiet_hours` or `external_poll`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_reason: Option<String>,
     /// When it goes on by itself; `null` when only something from outside can wake it.
@@ -250,4 +250,38 @@ pub struct KillSwitchChanged {
     pub actor: String,
     /// How often it was turned.
     pub version: i64,
+}
+
+/// An action has to wait: a budget is spent, a pause is not over, the platform asked for it, or it is quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RateLimited {
+    /// On which platform.
+    pub platform: String,
+    /// For which account.
+    pub account_id: String,
+    /// What was to be done.
+    pub action_type: String,
+    /// What it waits for: `budgets/<name>`, `spacing`, `concurrency`, `retry_after` or `quiet_hours`.
+    pub rule: String,
+    /// When it is tried again.
+    pub until: Option<DateTime<Utc>>,
+    /// The policy that says so; `null` when the platform does.
+    pub policy_hash: Option<String>,
+}
+
+/// A policy was put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyChanged {
+    /// Whose: `global`, `platform:<platform>`, `client:<client>` or `account:<client>/<account>`.
+    pub scope: String,
+    /// Which of its versions.
+    pub version: i64,
+    /// Who put it.
+    pub actor: String,
+    /// The client that it is about; `null` for every client.
+    pub client_id: Option<String>,
+    /// The platform that it is about; `null` for every platform.
+    pub platform: Option<String>,
+    /// The account that it is about; `null` for every account.
+    pub account_id: Option<String>,
 }

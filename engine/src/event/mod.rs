@@ -54,4 +54,8 @@ pub mod name {
     pub const ARTIFACT_CAPTURED: &str = "artifact.captured";
     /// A kill switch was turned: `{scope, engaged, reason, actor, version}`.
     pub const KILL_SWITCH_CHANGED: &str = "kill_switch.changed";
+    /// An action has to wait: `{platform, account_id, action_type, rule, until}`.
+    pub const RATE_LIMITED: &str = "rate.limited";
+    /// A policy was put in force: `{scope, version, actor}`.
+    pub const POLICY_CHANGED: &str = "policy.changed";
 }

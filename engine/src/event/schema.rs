@@ -25,7 +25,7 @@ pub struct EventType {
 }
 
 /// Every type of event that this program writes.
-pub static TYPES: [EventType; 11] = [
+pub static TYPES: [EventType; 13] = [
     event(name::STATUS_CHANGED, of::<data::StatusChanged>),
     event(name::STEP_SUCCEEDED, of::<data::StepSucceeded>),
     event(name::STEP_FAILED, of::<data::StepFailed>),
@@ -37,6 +37,8 @@ pub static TYPES: [EventType; 11] = [
     event(name::SIGNAL_RECEIVED, of::<data::SignalReceived>),
     event(name::ARTIFACT_CAPTURED, of::<data::ArtifactCaptured>),
     event(name::KILL_SWITCH_CHANGED, of::<data::KillSwitchChanged>),
+    event(name::RATE_LIMITED, of::<data::RateLimited>),
+    event(name::POLICY_CHANGED, of::<data::PolicyChanged>),
 ];
 
 const MOVED: [ActionState; 6] = [

@@ -11,6 +11,7 @@ mod log;
 pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod outside;
+mod policy;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod record;

@@ -20,6 +20,12 @@ pub(crate) enum Reason {
     Takeover,
     /// Another look at an action.
     Reverify,
+    /// The end of quiet hours.
+    QuietHours,
+    /// What is rationed.
+    RateLimited,
+    /// The pause between two actions.
+    Cooldown,
     /// The next attempt of a step.
     Retry,
     /// A signal.
@@ -40,6 +46,9 @@ impl Reason {
             Self::Approval => "approval",
             Self::Takeover => "takeover",
             Self::Reverify => "reverify",
+            Self::QuietHours => "quiet_hours",
+            Self::RateLimited => "rate_limited",
+            Self::Cooldown => "cooldown",
             Self::Retry => "retry",
             Self::Signal => "signal",
             Self::Child => "child",

@@ -1,0 +1,93 @@
+//! The plan of an action: allowed or blocked, and whether its effect is done already.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::perform::{Performance, Stage, failed};
+use super::preflight::refusal;
+use super::record::{attempt_parts, move_parts, plan_parts};
+use super::{ActionRow, ActionState, Sighting};
+use crate::id::ActionId;
+use crate::rigged::crash_point;
+use crate::wait::{Reason, Wait};
+use crate::workflow::Parts;
+
+/// How long a run waits for another one that holds its intent before it looks again.
+const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
+
+impl Performance<'_> {
+    /// Looks for the effect, and plans an action when it is not there yet.
+    pub(super) async fn plan(&mut self) -> Stage {
+        let judged = match self.preflight().await {
+            Ok(judged) => judged,
+            Err(stage) => return stage,
+        };
+        let active = self.context.session.active();
+        let allowed = judged.verdict.allowed;
+        let sighting = if self.spec().look_first && allowed {
+            match self.sight(None).await {
+                Ok(sighting) => sighting,
+                Err(error) => return failed(error),
+            }
+        } else {
+            Sighting::Absent
+        };
+        let id = ActionId::new(self.context.clock());
+        let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id, &judged);
+        if let Sighting::Present(receipt) = &sighting {
+            // The machine keeps its order: attempted without effect, then confirmed (A.3).
+            let (now, nothing) = (self.context.clock().now(), json!({}));
+            parts.extend(attempt_parts(self.context, &self.identity, id, now, nothing));
+            parts.extend(move_parts(
+                self.context,
+                &self.identity,
+                id,
+                ActionState::ConfirmedSuccess,
+                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}}),
+            ));
+            parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
+            parts = parts.step(self.checkpoint(receipt));
+        }
+        crash_point!("effect-before-plan");
+        let written = self.context.session.write_or_conflict(parts).await;
+        crash_point!("effect-after-plan");
+        drop(active);
+        match (written, sighting) {
+            (Ok(()), Sighting::Present(receipt)) => Stage::Done(receipt),
+            (Ok(()), Sighting::Absent) if !allowed => {
+                self.remember(id, ActionState::Blocked, |_| {});
+                Stage::Failed { failure: refusal(&judged.verdict), retry: false, after: None, parts: Parts::default() }
+            }
+            (Ok(()), Sighting::Absent) => {
+                self.remember(id, ActionState::PreflightPassed, |row| {
+                    row.policy_hash = judged.policy.hash().to_owned()
+                });
+                self.judged = Some(judged);
+                Stage::Again
+            }
+            (Err(why), _) => self.held(why).await,
+        }
+    }
+
+    /// Another action holds the intent: its receipt is ours, or we wait for it.
+    async fn held(&self, why: Value) -> Stage {
+        let held: Option<ActionRow> = why.get("held").cloned().and_then(|held| serde_json::from_value(held).ok());
+        if let Some(held) = held
+            && held.fulfilled()
+        {
+            info!(run.id = %self.context.run_id(), action.id = %held.id,
+                "`{}` was done before by action {}: its receipt is returned", self.begun.key, held.id);
+            return self.fulfilled(&held).await;
+        }
+        let due = self.context.clock().now() + INTENT_HELD;
+        self.context.session.wait(Wait { reason: Reason::IntentHeld, due: Some(due) }).await;
+        Stage::Again
+    }
+
+    pub(super) async fn fulfilled(&self, action: &ActionRow) -> Stage {
+        let receipt = action.receipt.clone().unwrap_or(Value::Null);
+        self.context.session.write(Parts::default().step(self.checkpoint(&receipt))).await;
+        Stage::Done(receipt)
+    }
+}

@@ -1,0 +1,175 @@
+//! What stands before an attempt: the policy's verdict, a person where it asks for one, and what is rationed.
+//!
+//! The order is the guard's (S-020): kill switches and policy first, then whoever has to approve, then the plan, which
+//! tells whether the effect is done already. What is rationed is counted with the record of the attempt, in Postgres.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::perform::{Performance, Stage};
+use super::record::move_parts;
+use super::{ActionRow, ActionState};
+use crate::event::{Severity, name};
+use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
+use crate::wait::{GateKind, GateRequest, Reason, Wait};
+use crate::workflow::{Failure, Parts};
+
+/// A policy, and what it says of the action.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) policy: Policy,
+    pub(super) verdict: Verdict,
+}
+
+impl Performance<'_> {
+    fn asked_about(&self) -> Question<'_> {
+        let spec = self.spec();
+        Question {
+            client: self.context.client_id(),
+            platform: &spec.platform,
+            account: &spec.account_id,
+            action_type: &spec.action_type,
+            payload: &spec.payload,
+        }
+    }
+
+    /// What the kill switches and the policy in force say of it now.
+    pub(super) async fn judge(&self) -> Result<Judged, Stage> {
+        let (host, question) = (&self.context.session.host, self.asked_about());
+        let unread = |error: crate::store::StoreError| {
+            // Nobody knows what is allowed, so nothing is done.
+            let failure = Failure::new("policy_unread", error.to_string());
+            Stage::Failed { failure, retry: true, after: None, parts: Parts::default() }
+        };
+        let parts =
+            host.store.policies_of(question.client, question.platform, question.account).await.map_err(unread)?;
+        let policy = Policy::of(parts);
+        let verdict = judge(&policy, question, self.context.clock().now());
+        Ok(Judged { policy, verdict })
+    }
+
+    /// A verdict to go on with: allowed, or blocked. Waits for what has to pass first, and asks whom it has to ask; then
+    /// everything is looked at again.
+    pub(super) async fn preflight(&self) -> Result<Judged, Stage> {
+        let judged = self.judge().await?;
+        match judged.verdict.decision {
+            Decision::Allow | Decision::Block => Ok(judged),
+            Decision::Wait => Err(self.put_off(&judged.verdict).await),
+            Decision::Approve => self.approved(judged).await,
+        }
+    }
+
+    /// Says that it has to wait, and waits.
+    async fn put_off(&self, verdict: &Verdict) -> Stage {
+        let (spec, session) = (self.spec(), &self.context.session);
+        let told = json!({
+            "platform": spec.platform, "account_id": spec.account_id, "action_type": spec.action_type, "rule": verdict.rule,
+            "until": verdict.until, "policy_hash": verdict.policy_hash,
+        });
+        session.write(Parts::default().event(name::RATE_LIMITED, Severity::Info, &told)).await;
+        let reason = match verdict.rule.as_str() {
+            "quiet_hours" => Reason::QuietHours,
+            "spacing" => Reason::Cooldown,
+            _ => Reason::RateLimited,
+        };
+        let until = verdict.until.unwrap_or_else(|| self.context.clock().now());
+        self.context.wait_until(until, reason).await;
+        Stage::Again
+    }
+
+    async fn approved(&self, judged: Judged) -> Result<Judged, Stage> {
+        let key = format!("{}@approval", self.begun.key);
+        let gate = self.context.session.state().mailbox.gate(&key).cloned();
+        let Some(gate) = gate else {
+            self.context.open_gate(&key, &self.request(&judged.verdict)).await;
+            return Err(Stage::Again);
+        };
+        let Judged { policy, verdict } = judged;
+        match gate.decision() {
+            Some(decision) if decision.approved => {
+                let verdict = verdict.approved(&decision.actor);
+                Ok(Judged { policy, verdict })
+            }
+            Some(decision) => {
+                let verdict =
+                    Verdict::by(&policy, Decision::Block, verdict.rule, format!("{} said no", decision.actor));
+                Ok(Judged { policy, verdict })
+            }
+            None => {
+                self.context.session.wait(Wait { reason: Reason::Approval, due: None }).await;
+                Err(Stage::Again)
+            }
+        }
+    }
+
+    fn request(&self, verdict: &Verdict) -> GateRequest {
+        let spec = self.spec();
+        GateRequest {
+            kind: GateKind::Approval,
+            reason: verdict.rule.clone(),
+            shown: json!({
+                "action_type": spec.action_type, "platform": spec.platform, "account_id": spec.account_id,
+                "payload": spec.payload, "policy_hash": verdict.policy_hash,
+                "question": "May this be done? approve: yes; reject: no",
+            }),
+            expires_in: None,
+        }
+    }
+
+    /// What the record of the attempt asks Postgres for.
+    pub(super) fn asks(&self, judged: &Judged) -> Value {
+        let mut asks = json!(rations(&judged.policy, self.asked_about(), rand::random()));
+        asks["heads"] = json!(judged.policy.heads());
+        asks
+    }
+
+    /// Postgres did not admit the attempt: a kill switch is on, the policy is another one by now, or it has to wait.
+    pub(super) async fn turned_away(&self, action: &ActionRow, judged: &Judged, why: &Value) -> Stage {
+        if let Some(switch) = why.get("kill_switch").and_then(Value::as_str) {
+            return self.blocked(action, kill_switch(switch));
+        }
+        let wait = Verdict::of_wait(&judged.policy, why);
+        let code = wait.as_ref().map_or("policy_changed", |wait| wait.rule.as_str());
+        let detail = json!({"effect": false, "error": {"code": code}});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Cancelled, &detail);
+        self.context.session.write(parts).await;
+        self.remember(action.id, ActionState::Cancelled, |_| {});
+        match wait {
+            Some(verdict) => self.put_off(&verdict).await,
+            None => Stage::Again,
+        }
+    }
+
+    fn blocked(&self, action: &ActionRow, failure: Failure) -> Stage {
+        let detail = json!({"effect": false, "error": failure});
+        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
+        self.remember(action.id, ActionState::Blocked, |_| {});
+        Stage::Failed { failure, retry: false, after: None, parts }
+    }
+
+    /// The parts that tell Postgres, and everybody, that the platform asked to be left alone for a while.
+    pub(super) fn throttled(&self, after: std::time::Duration) -> Parts {
+        let spec = self.spec();
+        let until: DateTime<Utc> = self.context.clock().now() + after;
+        let part = json!({
+            "op": "throttled", "client_id": self.context.client_id(), "platform": spec.platform, "account_id": spec.account_id,
+            "after_ms": u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        });
+        let told = json!({
+            "platform": spec.platform, "account_id": spec.account_id, "action_type": spec.action_type,
+            "rule": "retry_after", "until": until, "policy_hash": null,
+        });
+        Parts::default().rare(part).event(name::RATE_LIMITED, Severity::Warn, &told)
+    }
+}
+
+/// What a blocked action ends its step with.
+pub(super) fn refusal(verdict: &Verdict) -> Failure {
+    let details = json!({"rule": verdict.rule, "policy_hash": verdict.policy_hash});
+    Failure::new("policy_blocked", verdict.reason.clone()).with_details(details)
+}
+
+/// The same, for a kill switch.
+pub(super) fn kill_switch(scope: &str) -> Failure {
+    Failure::new("kill_switch", format!("the kill switch `{scope}` is on; lift it with `fermata kill off`"))
+}

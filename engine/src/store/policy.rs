@@ -1,0 +1,116 @@
+//! Policy documents in force, and what is left of what they ration.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+
+use super::{Store, StoreError};
+use crate::effect::EVERY;
+use crate::policy::{Part, PolicyDocument, PolicyScope, PolicyView};
+
+/// The most documents that a list shows.
+const MAX_LISTED: i64 = 1_000;
+
+const LIST: &str = "select p.* from fermata.policy_head h
+    join fermata.policy p on p.scope = h.scope and p.version = h.version order by p.scope limit $1";
+
+impl Store {
+    /// The documents that an account's actions are judged by, the widest scope first.
+    pub(crate) async fn policies_of(
+        &self,
+        client: &str,
+        platform: &str,
+        account: &str,
+    ) -> Result<Vec<Part>, StoreError> {
+        let rows = sqlx::query("select scope, version, document from fermata.policies_of($1, $2, $3)")
+            .bind(client)
+            .bind(platform)
+            .bind(account)
+            .fetch_all(&self.direct)
+            .await?;
+        Ok(rows.iter().map(part).collect::<Result<_, _>>()?)
+    }
+
+    /// Puts a document in force, with its event and its audit row; `None` if the scope's version is not the `known` one.
+    pub(crate) async fn put_policy(
+        &self,
+        scope: &PolicyScope,
+        document: &PolicyDocument,
+        known: Option<i64>,
+        actor: &str,
+    ) -> Result<Option<PolicyView>, StoreError> {
+        let row = sqlx::query("select * from fermata.put_policy($1, $2, $3, $4, $5, $6, $7)")
+            .bind(scope.to_string())
+            .bind(scope.client())
+            .bind(scope.platform())
+            .bind(scope.account())
+            .bind(Json(document))
+            .bind(actor)
+            .bind(known)
+            .fetch_optional(&self.direct)
+            .await?;
+        Ok(row.as_ref().map(view).transpose()?)
+    }
+
+    /// The documents in force that a client may see: its own, and those of everybody.
+    pub(crate) async fn policies(&self, client: &str) -> Result<Vec<PolicyView>, StoreError> {
+        self.snapshot(client, |on| {
+            Box::pin(async move {
+                let rows = sqlx::query(LIST).bind(MAX_LISTED).fetch_all(on).await?;
+                rows.iter().map(view).collect()
+            })
+        })
+        .await
+    }
+
+    /// A scope's document of that version, or the one in force.
+    pub(crate) async fn policy(
+        &self,
+        client: &str,
+        scope: String,
+        version: Option<i64>,
+    ) -> Result<Option<PolicyView>, StoreError> {
+        const ONE: &str = "select * from fermata.policy p where p.scope = $1 and ($2 is null or p.version = $2)
+            order by p.version desc limit 1";
+        self.snapshot(client, move |on| {
+            Box::pin(async move {
+                let row = sqlx::query(ONE).bind(scope).bind(version).fetch_optional(on).await?;
+                row.as_ref().map(view).transpose()
+            })
+        })
+        .await
+    }
+
+    /// What an attempt would meet now of what is rationed: `{"wait": {"rule", "until"}}`, or `None`.
+    pub(crate) async fn rationed(&self, asked: &Value) -> Result<Option<Value>, StoreError> {
+        Ok(sqlx::query_scalar("select fermata.rationed(now(), $1, 0, false)")
+            .bind(asked)
+            .fetch_one(&self.direct)
+            .await?)
+    }
+}
+
+fn part(row: &PgRow) -> Result<Part, sqlx::Error> {
+    Ok(Part { scope: row.try_get("scope")?, version: row.try_get("version")?, document: document(row)? })
+}
+
+fn document(row: &PgRow) -> Result<PolicyDocument, sqlx::Error> {
+    Ok(row.try_get::<Json<PolicyDocument>, _>("document")?.0)
+}
+
+fn view(row: &PgRow) -> Result<PolicyView, sqlx::Error> {
+    let one = |name: String| (name != EVERY).then_some(name);
+    let at: DateTime<Utc> = row.try_get("at")?;
+    Ok(PolicyView {
+        scope: row.try_get("scope")?,
+        version: row.try_get("version")?,
+        client_id: one(row.try_get("client_id")?),
+        platform: one(row.try_get("platform")?),
+        account_id: one(row.try_get("account_id")?),
+        document: document(row)?,
+        actor: row.try_get("actor")?,
+        changed_at: at,
+    })
+}
