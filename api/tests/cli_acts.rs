@@ -343,3 +343,24 @@ async fn effects_are_stopped_and_let_go_on_over_the_api_and_straight_in_the_data
     assert_eq!(stage.fermata(&["kill", "on", "--client", "*"]).await.code, 1);
     stage.close().await;
 }
+
+#[tokio::test]
+async fn a_policy_is_put_shown_and_asked_at_the_command_line() {
+    let stage = Stage::new().await;
+    let yaml = "allowed_actions:\n  demo: [like]\ngates: {like: required}\n";
+    let put = stage.fermata_with(&["policy", "put", "client:c", "-"], &[], yaml).await;
+    assert_eq!((put.code, put.out.trim()), (0, "client:c  version 1"), "{}", put.err);
+    let again = stage.fermata_with(&["policy", "put", "client:c", "-", "--if-version", "0"], &[], "{}").await;
+    assert_eq!(again.code, 5, "{}", again.err);
+    let wrong = stage.fermata_with(&["policy", "put", "client:c", "-"], &[], r#"{"concurrency": 0}"#).await;
+    assert!(wrong.code == 1 && wrong.err.contains("/concurrency"), "{}", wrong.err);
+    let shown: Value = serde_json::from_str(&stage.fermata(&["policy", "show", "client:c"]).await.out).unwrap();
+    assert_eq!(shown["allowed_actions"]["demo"][0], "like");
+    assert!(stage.fermata(&["policy", "list"]).await.out.contains("client:c"));
+    assert_eq!(stage.fermata(&["policy", "show", "client:c", "--version", "9"]).await.code, 3);
+    let ask = |action| ["policy", "evaluate", "--platform", "demo", "--account", "a", "--action", action];
+    let blocked = stage.fermata(&ask("publish")).await;
+    assert_eq!((blocked.code, blocked.out.lines().next()), (7, Some("block  allowed_actions")), "{}", blocked.err);
+    assert_eq!(stage.fermata(&ask("like")).await.code, 9);
+    stage.close().await;
+}

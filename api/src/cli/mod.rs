@@ -16,6 +16,7 @@ mod explain;
 mod gates;
 mod kill;
 mod migrate;
+mod policy;
 mod runs;
 mod serve;
 mod stream;
@@ -96,6 +97,9 @@ pub(crate) enum Command {
     /// Stop effects, or let them go on.
     #[command(subcommand)]
     Kill(kill::KillCommand),
+    /// Say what may be done, when and how often.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Follow what happens.
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -163,6 +167,7 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Runs(command) => interruptible(runs::run(command, out)).await,
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
         Command::Kill(command) => interruptible(kill::run(command, out)).await,
+        Command::Policy(command) => interruptible(policy::run(command, out)).await,
         Command::Events(command) => interruptible(events::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.
         Command::Bench(args) => Box::pin(bench::run(args, out)).await,

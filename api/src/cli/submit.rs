@@ -61,7 +61,8 @@ pub(super) async fn run(args: SubmitArgs, out: Output) -> Result<Exit, Trouble> 
     Ok(Exit::Done)
 }
 
-fn read(file: &Path) -> Result<Value, Trouble> {
+/// A file, or standard input, of JSON or YAML.
+pub(super) fn read(file: &Path) -> Result<Value, Trouble> {
     let text = if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)

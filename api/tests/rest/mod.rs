@@ -11,6 +11,7 @@ mod kill_switches;
 mod limits;
 mod outage;
 mod pages;
+mod policies;
 mod problems;
 mod reads;
 mod refusals;

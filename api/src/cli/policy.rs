@@ -1,0 +1,165 @@
+//! `fermata policy`: put documents in force, read them, and ask what they would say; over the API.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::api::{Api, ApiArgs};
+use super::runs::query;
+use super::submit::read;
+use super::{Output, field, table};
+use crate::process::{Exit, Trouble};
+
+/// What can be done with policies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Put a document in force.
+    #[command(after_help = "Examples:\n  fermata policy put client:acme acme.yaml\n  \
+        fermata policy put account:acme/shop shop.json --if-version 3\n\nScopes: global, platform:NAME, client:NAME, \
+        account:CLIENT/NAME. The document is JSON or YAML; docs/policies.md explains it.")]
+    Put(PutArgs),
+    /// List the policies in force.
+    List(ListArgs),
+    /// Show a scope's document, as JSON.
+    #[command(after_help = "Example:\n  fermata policy show client:acme --version 2 > acme.json")]
+    Show(ShowArgs),
+    /// Say what would become of an action, and why; nothing is done.
+    #[command(after_help = "Example:\n  fermata policy evaluate --platform demo --account shop --action publish \
+        --payload '{\"text\": \"hello\"}'\n\nExit code 0: allowed; 9: a person is asked; 7: it waits or is blocked.")]
+    Evaluate(EvaluateArgs),
+}
+
+/// Which document, and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// Whom it is about
+    #[arg(value_name = "SCOPE")]
+    scope: String,
+    /// The document; - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Only on top of this version; 0 for the first one
+    #[arg(long, value_name = "N")]
+    if_version: Option<u32>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Where the policies are.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Which document.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Whom it is about
+    #[arg(value_name = "SCOPE")]
+    scope: String,
+    /// Which version; the one in force when left out
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Which action.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// For this client; the token's when left out
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// On this platform
+    #[arg(long, value_name = "NAME")]
+    platform: String,
+    /// For this account
+    #[arg(long, value_name = "NAME")]
+    account: String,
+    /// What is done: publish, `dm_send`, ...
+    #[arg(long, value_name = "TYPE")]
+    action: String,
+    /// What it would carry
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    payload: String,
+    /// At this time (RFC 3339); now when left out
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+pub(super) async fn run(command: PolicyCommand, out: Output) -> Result<Exit, Trouble> {
+    match command {
+        PolicyCommand::Put(args) => {
+            let document = read(&args.file)?;
+            let path =
+                query(&route(&args.scope), &[("if_version", args.if_version.map(|version| version.to_string()))]);
+            let put = Api::find(&args.api)?.put(&path, &document).await?;
+            out.print(&put, || format!("{}  version {}", field(&put, "scope"), field(&put, "version")));
+            Ok(Exit::Done)
+        }
+        PolicyCommand::List(args) => {
+            let page = Api::find(&args.api)?.get("/v1/policies").await?;
+            out.print(&page, || listed(&page));
+            Ok(Exit::Done)
+        }
+        PolicyCommand::Show(args) => {
+            let path = query(&route(&args.scope), &[("version", args.version.map(|version| version.to_string()))]);
+            let policy = Api::find(&args.api)?.get(&path).await?;
+            out.print(&policy, || format!("{:#}", policy["document"]));
+            Ok(Exit::Done)
+        }
+        PolicyCommand::Evaluate(args) => evaluate(args, out).await,
+    }
+}
+
+async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
+    let payload: Value = serde_json::from_str(&args.payload)
+        .map_err(|error| Trouble::new(Exit::Usage, "--payload is not JSON").why(error.to_string()))?;
+    let mut ask = json!({
+        "platform": args.platform, "account_id": args.account, "action_type": args.action, "payload": payload,
+    });
+    for (name, value) in [("client_id", args.client), ("at", args.at)] {
+        if let Some(value) = value {
+            ask[name] = value.into();
+        }
+    }
+    let said = Api::find(&args.api)?.post("/v1/policies/evaluate", &ask).await?;
+    let verdict = &said["verdict"];
+    out.print(&said, || {
+        format!("{}  {}\n{}", field(verdict, "decision"), field(verdict, "rule"), field(verdict, "reason"))
+    });
+    Ok(match verdict["decision"].as_str() {
+        Some("allow") => Exit::Done,
+        Some("approve") => Exit::Waiting,
+        _ => Exit::Blocked,
+    })
+}
+
+/// The route of a scope's policy, with the scope escaped.
+fn route(scope: &str) -> String {
+    let mut url = reqwest::Url::parse("http://x/v1/policies").ok();
+    if let Some(mut parts) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
+        parts.push(scope);
+    }
+    url.map(|url| url.path().to_owned()).unwrap_or_default()
+}
+
+fn listed(page: &Value) -> String {
+    let row = |it: &Value| ["scope", "version", "actor", "changed_at"].map(|name| field(it, name)).to_vec();
+    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
+    table(&["scope", "version", "by", "since"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_one_part_of_the_route() {
+        assert_eq!(route("account:acme/a b%2F"), "/v1/policies/account:acme%2Fa%20b%252F");
+    }
+}

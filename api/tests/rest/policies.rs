@@ -1,0 +1,101 @@
+//! Policies over REST: who may put and read which, what is refused, and what an evaluation answers. What they decide is a
+//! law of the engine.
+
+use axum::body::Body;
+use axum::http::Request;
+use fermata_engine::access::Scope;
+use serde_json::{Value, json};
+
+use super::harness::{Answer, Rest};
+
+async fn send(rest: &Rest, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = request.header("authorization", format!("Bearer {token}"));
+    rest.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+async fn put(rest: &Rest, scope: &str, token: &str, document: Value) -> Answer {
+    send(rest, "PUT", &format!("/v1/policies/{scope}"), token, &document).await
+}
+
+#[tokio::test]
+async fn a_policy_is_put_read_and_listed_by_its_scope() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::PoliciesWrite]).await;
+    let paths = [
+        ("global", "global", Value::Null, Value::Null, Value::Null),
+        ("platform:demo", "platform:demo", Value::Null, json!("demo"), Value::Null),
+        ("client:acme", "client:acme", json!("acme"), Value::Null, Value::Null),
+        ("account:acme%2Fmain", "account:acme/main", json!("acme"), Value::Null, json!("main")),
+    ];
+    for (path, scope, client, platform, account) in paths {
+        let answer = put(&rest, path, &operator, json!({"autonomy": "manual"})).await;
+        let body = answer.json();
+        assert_eq!(answer.status, 200, "{body}");
+        assert_eq!((&body["scope"], &body["version"]), (&json!(scope), &json!(1)));
+        assert_eq!((&body["client_id"], &body["platform"], &body["account_id"]), (&client, &platform, &account));
+        let second = put(&rest, &format!("{path}?if_version=1"), &operator, json!({})).await.json();
+        assert_eq!((&second["version"], &second["document"]), (&json!(2), &json!({})));
+        let first = rest.ask("GET", &format!("/v1/policies/{path}?version=1"), &operator).await.json();
+        assert_eq!(first["document"], json!({"autonomy": "manual"}));
+        assert_eq!(rest.ask("GET", &format!("/v1/policies/{path}"), &operator).await.json(), second);
+        put(&rest, &format!("{path}?if_version=1"), &operator, json!({})).await.problem(409, "policy_moved");
+    }
+    let listed = rest.ask("GET", "/v1/policies", &operator).await.json();
+    let scopes: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| it["scope"].as_str().unwrap()).collect();
+    assert_eq!(scopes, ["account:acme/main", "client:acme", "global", "platform:demo"]);
+}
+
+#[tokio::test]
+async fn a_client_puts_its_own_policies_and_sees_those_that_bind_it() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::PoliciesWrite]).await;
+    let acme = rest.token("acme", &[Scope::PoliciesWrite]).await;
+    for scope in ["global", "client:other"] {
+        assert_eq!(put(&rest, scope, &operator, json!({})).await.status, 200);
+    }
+    assert_eq!(put(&rest, "client:acme", &acme, json!({})).await.status, 200);
+    for scope in ["global", "platform:demo", "client:other", "account:other%2Fmain"] {
+        put(&rest, scope, &acme, json!({})).await.problem(403, "client_not_allowed");
+    }
+    rest.ask("GET", "/v1/policies/client:other", &acme).await.problem(404, "not_found");
+    let listed = rest.ask("GET", "/v1/policies", &acme).await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "{listed}");
+    let reader = rest.token("acme", &[Scope::CommandsRead]).await;
+    put(&rest, "client:acme", &reader, json!({})).await.problem(403, "scope_missing");
+    assert_eq!(rest.ask("GET", "/v1/policies/client:acme", &reader).await.status, 200);
+    let ask = json!({"client_id": "other", "platform": "demo", "account_id": "a", "action_type": "publish"});
+    send(&rest, "POST", "/v1/policies/evaluate", &reader, &ask).await.problem(403, "client_not_allowed");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_said_all_at_once() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::PoliciesWrite, Scope::CommandsRead]).await;
+    let document = json!({"concurrency": 0, "quiet_hours": [{"tz": "Mars", "from": "22:00", "to": "07:00"}]});
+    let problem = put(&rest, "global", &operator, document).await.problem(400, "validation");
+    let places: Vec<_> =
+        problem["errors"].as_array().unwrap().iter().map(|it| it["pointer"].as_str().unwrap()).collect();
+    assert_eq!(places, ["/quiet_hours/0/tz", "/concurrency"]);
+    put(&rest, "global", &operator, json!({"quiet_hour": []})).await.problem(400, "validation");
+    put(&rest, "everybody", &operator, json!({})).await.problem(400, "validation");
+    let ask = json!({"platform": "demo", "account_id": "", "action_type": "publish"});
+    send(&rest, "POST", "/v1/policies/evaluate", &operator, &ask).await.problem(400, "validation");
+    assert_eq!(rest.ask("GET", "/v1/policies", &operator).await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn an_evaluation_names_the_rule_that_decides() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::PoliciesWrite, Scope::CommandsRead, Scope::KillWrite]).await;
+    put(&rest, "platform:demo", &operator, json!({"allowed_actions": {"demo": ["like"]}})).await;
+    let ask =
+        json!({"client_id": "acme", "platform": "demo", "account_id": "main", "action_type": "publish", "payload": {}});
+    let said = send(&rest, "POST", "/v1/policies/evaluate", &operator, &ask).await.json();
+    assert_eq!((&said["verdict"]["decision"], &said["verdict"]["rule"]), (&json!("block"), &json!("allowed_actions")));
+    assert_eq!(said["verdict"]["heads"], json!({"platform:demo": 1}));
+    let off = json!({"engaged": true, "reason": "a test"});
+    assert_eq!(send(&rest, "PUT", "/v1/kill-switches/clients/acme", &operator, &off).await.status, 200);
+    let said = send(&rest, "POST", "/v1/policies/evaluate", &operator, &ask).await.json();
+    assert_eq!(said["verdict"]["rule"], "kill_switch", "a switch comes first");
+}
