@@ -160,6 +160,10 @@ impl Stage {
         self.act("publish", key, Value::Null).await
     }
 
+    async fn publish_all(&self, wanted: usize) -> Vec<RunId> {
+        join_all((0..wanted).map(|n| async move { self.publish(&n.to_string()).await })).await
+    }
+
     async fn act(&self, action: &str, key: &str, payload: Value) -> RunId {
         let input = json!({"account": "main", "action": action, "key": key, "payload": payload});
         let wanted = Submission { client_id: "acme".into(), ..submission("test.rationed", input) };
@@ -276,27 +280,41 @@ async fn a_person_is_asked_where_the_policy_says_so_and_what_they_say_holds() {
     assert_eq!(stage.db.count(by).await, 1);
 }
 
-/// Two nodes and one budget: exactly as many as there are, whoever asks; the rest sleep until the next window.
+/// Two nodes, one budget of 100, and 1,000 who want of it: exactly 100, whoever asks; the rest sleep until the next window.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_is_exact_across_nodes_and_whoever_gets_nothing_sleeps_until_the_next_window() {
     let stage = Stage::new().await;
     let _other = stage.db.worker(Registry::new().with(Publish(stage.platform.clone())), LEASE).await;
-    stage.put("client:acme", json!({"budgets": {"rate": [{"name": "posts", "max": 20, "window_s": 31622400}]}})).await;
-    for n in 0..60 {
-        stage.publish(&n.to_string()).await;
-    }
+    stage
+        .put("client:acme", json!({"budgets": {"rate": [{"name": "posts", "max": 100, "window_s": 31_622_400}]}}))
+        .await;
+    stage.publish_all(1_000).await;
     eventually("all have ended or wait", || async {
         let settled = "select count(*) from fermata.command where status = 'SUCCEEDED' or wait_reason = 'rate_limited'";
-        (stage.db.count(settled).await == 60).then_some(())
+        (stage.db.count(settled).await == 1_000).then_some(())
     })
     .await;
-    assert_eq!(stage.platform.calls(), 20);
-    assert_eq!(stage.db.count("select used from fermata.budget").await, 20);
+    assert_eq!(stage.platform.calls(), 100);
+    assert_eq!(stage.db.count("select used from fermata.budget").await, 100);
     let told = "select count(distinct run_id) from fermata.event where type = 'rate.limited'
         and data ->> 'rule' = 'budgets/posts' and (data ->> 'until')::timestamptz = (select ends from fermata.budget)";
-    assert_eq!(stage.db.count(told).await, 40);
+    assert_eq!(stage.db.count(told).await, 900);
     let due = "select count(*) from fermata.live where state = 2 and due = (select ends from fermata.budget)";
-    assert_eq!(stage.db.count(due).await, 40);
+    assert_eq!(stage.db.count(due).await, 900);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waited_goes_in_a_later_window_and_no_window_has_more_than_the_budget() {
+    let stage = Stage::new().await;
+    let _other = stage.db.worker(Registry::new().with(Publish(stage.platform.clone())), LEASE).await;
+    stage.put("client:acme", json!({"budgets": {"rate": [{"name": "posts", "max": 10, "window_s": 1}]}})).await;
+    for run in stage.publish_all(35).await {
+        assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+    }
+    let most = "select max(n) from (select count(*) n from fermata.action a, jsonb_array_elements(a.tokens) t
+        where a.state = 'postcheck_complete' group by t ->> 'starts') w";
+    assert!(stage.db.count(most).await <= 10);
+    assert_eq!(stage.platform.calls(), 35);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,11 +352,7 @@ async fn a_platform_that_asks_for_less_is_left_alone_and_gets_less_at_once() {
 async fn no_more_calls_of_an_account_are_under_way_than_its_policy_says() {
     let stage = Stage::with(Platform { answers: Arc::new(Semaphore::new(0)), ..Platform::new() }).await;
     stage.put("client:acme", json!({"concurrency": 3})).await;
-    let runs = join_all((0..12).map(|n| {
-        let (stage, key) = (&stage, n.to_string());
-        async move { stage.publish(&key).await }
-    }));
-    let runs: Vec<_> = runs.await;
+    let runs = stage.publish_all(12).await;
     eventually("three are under way and nine wait", || async {
         let waits =
             "select count(*) from fermata.event where type = 'rate.limited' and data ->> 'rule' = 'concurrency'";

@@ -61,7 +61,7 @@ impl Performance<'_> {
             }
             (Ok(()), Sighting::Absent) => {
                 self.remember(id, ActionState::PreflightPassed, |row| {
-                    row.policy_hash = judged.policy.hash().to_owned()
+                    judged.policy.hash().clone_into(&mut row.policy_hash);
                 });
                 self.judged = Some(judged);
                 Stage::Again

@@ -138,7 +138,7 @@ mod tests {
             "quiet_hours": [{"tz": "Mars/Olympus", "from": "22:00", "to": "07:00"}, {"tz": "UTC", "from": "25:00", "to": "07:00"},
                             {"tz": "UTC", "from": "07:00", "to": "07:00"}],
             "budgets": {"rate": [{"name": "a", "max": 1, "window_s": 0}, {"name": "a", "max": 1, "window_s": 9, "per": "client"}],
-                        "cost": [{"name": "", "unit": "usd_micro", "max": 9007199254740992_u64, "window_s": 60}]},
+                        "cost": [{"name": "", "unit": "usd_micro", "max": 9_007_199_254_740_992_u64, "window_s": 60}]},
             "spacing": {"a/b": {"min_s": 5, "max_s": 4}},
             "two_person": true,
             "concurrency": 0,

@@ -59,6 +59,8 @@ pub enum Autonomy {
 pub enum Demand {
     /// Before each one.
     Required,
+    /// Not by this; another rule may.
+    None,
 }
 
 /// A time of day in which nothing is done (S-017).
