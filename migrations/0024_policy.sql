@@ -37,7 +37,7 @@ create table policy_snapshot (
     primary key (client_id, hash)
 );
 
--- What is known of an account of a client on a platform. One that nothing is known of has no row.
+-- What is known of an account of a client on a platform. One that nothing is known of has no row, and is in `normal` mode.
 create table platform_account (
     client_id  text        not null,
     platform   text        not null,
@@ -45,6 +45,11 @@ create table platform_account (
     free_at    timestamptz not null default '-infinity',   -- the platform asked to be left alone until then
     allowance  int4        check (allowance >= 1),         -- calls at once, while the platform complains
     whole      int4        check (whole >= 1),             -- what it grows back to
+    mode       text        not null default 'normal' check (mode in ('normal', 'read_only', 'disabled')),
+    strikes    int4        not null default 0,             -- failed logins in a row
+    reason     text,
+    actor      text,
+    changed_at timestamptz,
     primary key (client_id, platform, account_id),
     check ((allowance is null) = (whole is null))
 ) with (fillfactor = 50);
@@ -109,8 +114,8 @@ create function window_start(at timestamptz, seconds int8) returns timestamptz l
     select to_timestamp(floor(extract(epoch from at) / seconds) * seconds)
 $$;
 
--- What is left of rations at a time, read only: what `admit` would say, which alone is exact. Answers why it has to
--- wait as `{wait: {rule, until}}`, or null.
+-- What stands against an attempt of an account at a time: `{mode, reason}`, or `{wait: {rule, until}}`, or null. Exact only
+-- when it `takes`: then what it counts is locked.
 create function rationed(at timestamptz, x jsonb, beside int8, takes boolean) returns jsonb language plpgsql as $$
 declare
     account fermata.platform_account;
@@ -133,6 +138,9 @@ begin
     else
         select * into account from fermata.platform_account a where a.client_id = x ->> 'client_id'
             and a.platform = x ->> 'platform' and a.account_id = x ->> 'account_id';
+    end if;
+    if account.mode <> 'normal' then
+        return jsonb_build_object('mode', account.mode, 'reason', account.reason);
     end if;
     if account.free_at > at then
         return jsonb_build_object('wait', jsonb_build_object('rule', 'retry_after', 'until', account.free_at));
@@ -300,6 +308,8 @@ begin
             where id = (x ->> 'action_id')::uuid;
     when 'throttled' then
         perform fermata.throttle(at, x);
+    when 'troubled' then
+        perform fermata.trouble(at, x);
     when 'look' then
         update fermata.action set looks = looks + 1, updated_at = at where id = (x ->> 'action_id')::uuid;
     when 'allow_repeat' then
@@ -344,6 +354,55 @@ begin
             whole = coalesce(p.whole, excluded.whole), allowance = greatest(coalesce(p.allowance, excluded.whole) / 2, 1);
 end $$;
 
+-- Puts an account into a mode, with its event and its audit row, unless it is in it for that reason.
+create function mode_account(at timestamptz, client text, platform_ text, account text, wanted text, why text, who text)
+returns setof platform_account language plpgsql as $$
+declare
+    now_is fermata.platform_account;
+    told   jsonb;
+begin
+    insert into fermata.platform_account (client_id, platform, account_id) values (client, platform_, account)
+        on conflict do nothing;
+    select * into now_is from fermata.platform_account p
+        where p.client_id = client and p.platform = platform_ and p.account_id = account for no key update;
+    if now_is.mode = wanted and now_is.reason is not distinct from why then
+        return next now_is;
+        return;
+    end if;
+    told := jsonb_build_object('client_id', client, 'platform', platform_, 'account_id', account, 'from', now_is.mode,
+        'to', wanted, 'reason', why, 'actor', who);
+    update fermata.platform_account p set mode = wanted, reason = why, actor = who, changed_at = at, strikes = 0
+        where p.client_id = client and p.platform = platform_ and p.account_id = account returning * into now_is;
+    perform fermata.append(at, array[client], array[null::uuid], array['account.changed'],
+        array[case when wanted = 'normal' then 1 else 2 end::int2], array[told],
+        jsonb_build_array(jsonb_build_object('client_id', client, 'actor', who, 'phase', 'account', 'body', told)));
+    return next now_is;
+end $$;
+
+-- The same by a person. Once this has answered, no effect of the account begins in another mode: whoever writes
+-- `attempted` holds the lock shared until its commit.
+create function turn_account(client text, platform_ text, account text, wanted text, why text, who text)
+returns setof platform_account language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(fermata.switch_lock());
+    return query select * from fermata.mode_account(clock_timestamp(), client, platform_, account, wanted, why, who);
+end $$;
+
+-- Something is wrong with an account (S-073): a challenge or another layout ends its effects at once, a failed login when
+-- it is the third in a row (Q-28).
+create function trouble(at timestamptz, x jsonb) returns void language plpgsql as $$
+declare
+    account fermata.platform_account;
+begin
+    insert into fermata.platform_account as p (client_id, platform, account_id, strikes)
+        values (x ->> 'client_id', x ->> 'platform', x ->> 'account_id', 1)
+        on conflict (client_id, platform, account_id) do update set strikes = p.strikes + 1 returning * into account;
+    if account.mode = 'normal' and (x ->> 'trouble' <> 'account_auth' or account.strikes >= 3) then
+        perform fermata.mode_account(at, account.client_id, account.platform, account.account_id, 'read_only',
+            x ->> 'trouble', 'fermata');
+    end if;
+end $$;
+
 -- What an attempt took goes back when nothing was done with it; and each call that succeeds gives its account one more at once.
 create function give_back() returns trigger language plpgsql as $$
 begin
@@ -353,9 +412,9 @@ begin
     elsif new.state = 'confirmed_success' then
         update fermata.platform_account p set
             allowance = case when p.allowance + 1 < p.whole then p.allowance + 1 end,
-            whole = case when p.allowance + 1 < p.whole then p.whole end
+            whole = case when p.allowance + 1 < p.whole then p.whole end, strikes = 0
             where p.client_id = new.client_id and p.platform = new.platform and p.account_id = new.account_id
-                and p.allowance is not null;
+                and (p.allowance is not null or p.strikes > 0);
     end if;
     return null;
 end $$;

@@ -34,6 +34,8 @@ struct Platform {
     /// Gets ready only when it is told to.
     ready: Arc<Semaphore>,
     preparing: Arc<Semaphore>,
+    /// What is wrong with the account.
+    trouble: Arc<Mutex<Option<AccountTrouble>>>,
 }
 
 impl Platform {
@@ -46,6 +48,7 @@ impl Platform {
             complains: Arc::default(),
             ready: open(),
             preparing: Arc::new(Semaphore::new(0)),
+            trouble: Arc::default(),
         }
     }
 
@@ -99,6 +102,10 @@ impl Effect for Post {
     }
 
     async fn call(&self, permit: EffectPermit, _: Prepared) -> CallOutcome {
+        if let Some(trouble) = *self.platform.trouble.lock().unwrap() {
+            let failure = Failure::new(trouble.code(), "no");
+            return CallOutcome::Refused { failure, retry: false, after: None };
+        }
         let complaints = self.platform.complains.load(Ordering::SeqCst);
         if complaints > 0 {
             self.platform.complains.store(complaints - 1, Ordering::SeqCst);
@@ -391,4 +398,46 @@ async fn a_policy_is_put_on_top_of_the_one_that_was_read() {
     let told = "select count(*) from fermata.audit where phase = 'policy' and actor = 'operator'";
     assert_eq!(stage.db.count(told).await, 2);
     sqlx::query("update fermata.policy set document = '{}'").execute(&stage.db.pool).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_in_trouble_does_nothing_until_a_person_has_looked_into_it() {
+    let stage = Stage::new().await;
+    let which = AccountName { client: Some("acme".into()), platform: "memory".into(), account: "main".into() };
+    let blocked = ("FAILED".to_owned(), json!(["policy_blocked", "account_mode"]));
+    let mut key = 0;
+    for (trouble, patience) in [(AccountTrouble::Challenge, 1), (AccountTrouble::Layout, 1), (AccountTrouble::Auth, 3)]
+    {
+        *stage.platform.trouble.lock().unwrap() = Some(trouble);
+        for _ in 0..patience {
+            key += 1;
+            let run = stage.publish(&key.to_string()).await;
+            assert_eq!(stage.ended(run).await, ("FAILED".to_owned(), json!([trouble.code(), null])));
+        }
+        *stage.platform.trouble.lock().unwrap() = None;
+        let before = stage.platform.calls();
+        let run = stage.publish("good").await;
+        assert_eq!(stage.ended(run).await, blocked, "{trouble:?}");
+        assert_eq!(stage.platform.calls(), before);
+        let known = stage.engine.accounts(&Principal::operator()).await.unwrap().remove(0);
+        assert_eq!((known.mode, known.reason.as_deref()), (AccountMode::ReadOnly, Some(trouble.code())));
+        let by = Principal::operator();
+        let back = stage.engine.turn_account(&by, &which, AccountMode::Normal, "looked into it").await.unwrap();
+        assert_eq!((back.mode, back.actor.as_deref()), (AccountMode::Normal, Some("operator")));
+    }
+    let run = stage.publish("good").await;
+    assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+    let told = "select count(*) from fermata.event where type = 'account.changed'";
+    assert_eq!(stage.db.count(told).await, 6);
+    assert_eq!(stage.db.count("select count(*) from fermata.audit where phase = 'account'").await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_logins_count_in_a_row() {
+    let stage = Stage::new().await;
+    for (key, trouble) in [("1", true), ("2", true), ("3", false), ("4", true), ("5", true), ("6", false)] {
+        *stage.platform.trouble.lock().unwrap() = trouble.then_some(AccountTrouble::Auth);
+        let run = stage.publish(key).await;
+        assert_eq!(stage.ended(run).await.0, if trouble { "FAILED" } else { "SUCCEEDED" }, "{key}");
+    }
 }

@@ -4,6 +4,7 @@
 //! calls one engine function and shapes its answer. Read `commands.rs` first; to add a resource,
 //! write its file and add its routes here, then run the tests with `FERMATA_UPDATE=1`.
 
+mod accounts;
 mod actions;
 mod artifacts;
 mod asked;
@@ -74,6 +75,8 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(kill_switches::global))
         .routes(routes!(kill_switches::client))
         .routes(routes!(kill_switches::account))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::turn))
         .routes(routes!(policies::list))
         .routes(routes!(policies::evaluate))
         .routes(routes!(policies::read, policies::put))

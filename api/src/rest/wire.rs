@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{commands, control, gates, kill_switches, probes, problems, schemas, tickets, tokens, workflows};
+use super::{accounts, commands, control, gates, kill_switches, probes, problems, schemas, tickets, tokens, workflows};
 use crate::error;
 
 macro_rules! wire {
@@ -45,6 +45,7 @@ macro_rules! wire {
 }
 
 wire! {
+    AccountModeRequest: accounts::AccountModeRequest,
     ActionList: Paged<read::ActionView>,
     Artifact: read::ArtifactView,
     ArtifactList: Paged<read::ArtifactView>,
@@ -63,6 +64,8 @@ wire! {
     KillSwitch: effect::KillSwitch,
     KillSwitchList: Paged<effect::KillSwitch>,
     KillSwitchRequest: kill_switches::SwitchRequest,
+    PlatformAccount: effect::AccountView,
+    PlatformAccountList: Paged<effect::AccountView>,
     Policy: policy::PolicyView,
     PolicyDocument: policy::PolicyDocument,
     PolicyEvaluation: policy::Evaluation,

@@ -99,3 +99,27 @@ async fn an_evaluation_names_the_rule_that_decides() {
     let said = send(&rest, "POST", "/v1/policies/evaluate", &operator, &ask).await.json();
     assert_eq!(said["verdict"]["rule"], "kill_switch", "a switch comes first");
 }
+
+#[tokio::test]
+async fn an_account_is_put_into_another_mode_by_whoever_acts_for_it() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::AccountsWrite, Scope::CommandsRead]).await;
+    let acme = rest.token("acme", &[Scope::AccountsWrite]).await;
+    let mode = |mode: &str| json!({"mode": mode, "reason": "a test"});
+    let path = "/v1/platform-accounts/demo/main%2F1/mode";
+    let turned = send(&rest, "PUT", path, &acme, &mode("read_only")).await.json();
+    assert_eq!(
+        (&turned["client_id"], &turned["account_id"], &turned["mode"]),
+        (&json!("acme"), &json!("main/1"), &json!("read_only"))
+    );
+    send(&rest, "PUT", &format!("{path}?client_id=other"), &acme, &mode("normal"))
+        .await
+        .problem(403, "client_not_allowed");
+    send(&rest, "PUT", path, &acme, &mode("frozen")).await.problem(400, "validation");
+    let ask = json!({"client_id": "acme", "platform": "demo", "account_id": "main/1", "action_type": "publish"});
+    let said = send(&rest, "POST", "/v1/policies/evaluate", &operator, &ask).await.json();
+    assert_eq!((&said["verdict"]["decision"], &said["verdict"]["rule"]), (&json!("block"), &json!("account_mode")));
+    let other = rest.token("other", &[Scope::AccountsWrite]).await;
+    assert_eq!(rest.ask("GET", "/v1/platform-accounts", &other).await.json()["items"], json!([]));
+    assert_eq!(rest.ask("GET", "/v1/platform-accounts", &acme).await.json()["items"], json!([turned]));
+}

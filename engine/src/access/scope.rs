@@ -43,6 +43,8 @@ scopes! {
     ArtifactsRead = "artifacts:read",
     /// Trip and release kill switches.
     KillWrite = "kill:write",
+    /// Put accounts into another mode.
+    AccountsWrite = "accounts:write",
     /// Put policies in force.
     PoliciesWrite = "policies:write",
     /// See the audit trail.

@@ -27,7 +27,8 @@ impl Performance<'_> {
     /// Says so (I3): nobody can tell from here, and a person is asked.
     pub(super) async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
         let detail = json!({"error": failure});
-        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
+        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
+        parts.extend(self.troubled(failure));
         self.context.session.write(parts).await;
         crash_point!("unknown-after-recorded");
         telemetry::effect_unknown(self.spec().lane.as_str());

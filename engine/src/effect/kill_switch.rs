@@ -146,7 +146,7 @@ impl SwitchScope {
 }
 
 /// A name that stands for one thing.
-fn named<'a>(pointer: &'static str, what: &'static str, name: &'a str) -> Result<&'a str, SwitchError> {
+pub(super) fn named<'a>(pointer: &'static str, what: &'static str, name: &'a str) -> Result<&'a str, SwitchError> {
     let refused = |message: String| SwitchError::Invalid { pointer, message };
     document::check_key(what, name).map_err(|error| refused(error.to_string()))?;
     if name == EVERY { Err(refused("is no name; leave it out for all of them".to_owned())) } else { Ok(name) }

@@ -5,6 +5,7 @@
 //! whose answer was lost. What is allowed is [`crate::policy`]'s. Does not know any platform, HTTP client or browser.
 //! To add an action type, implement [`Effect`] in `workflows` and pass it to `Context::effect`.
 
+mod account;
 mod action;
 mod contract;
 mod doubt;
@@ -17,6 +18,7 @@ mod record;
 mod row;
 mod settle;
 
+pub use account::{AccountMode, AccountName, AccountTrouble, AccountView};
 pub use action::{ActionState, IllegalMove};
 pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};
 pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError, SwitchScope, SwitchTurn, UnderWay};

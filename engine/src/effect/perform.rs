@@ -377,6 +377,7 @@ impl Performance<'_> {
             error: Some(crate::document::raw(&outcome)),
             ..self.checkpoint(&Value::Null)
         };
+        parts.extend(self.troubled(&outcome.failure));
         parts.extend(failure_parts(row, &outcome));
         self.context.session.write(parts).await;
         self.failed.push(outcome);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::perform::{Performance, Stage};
 use super::record::move_parts;
-use super::{ActionRow, ActionState};
+use super::{AccountTrouble, ActionRow, ActionState};
 use crate::event::{Severity, name};
 use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
@@ -128,6 +128,9 @@ impl Performance<'_> {
         if let Some(switch) = why.get("kill_switch").and_then(Value::as_str) {
             return self.blocked(action, kill_switch(switch));
         }
+        if let Some(verdict) = Verdict::of_mode(&judged.policy, why) {
+            return self.blocked(action, refusal(&verdict));
+        }
         let wait = Verdict::of_wait(&judged.policy, why);
         let code = wait.as_ref().map_or("policy_changed", |wait| wait.rule.as_str());
         let detail = json!({"effect": false, "error": {"code": code}});
@@ -145,6 +148,16 @@ impl Performance<'_> {
         let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
         self.remember(action.id, ActionState::Blocked, |_| {});
         Stage::Failed { failure, retry: false, after: None, parts }
+    }
+
+    /// The part that tells Postgres that something is wrong with the account, if a failure says so.
+    pub(super) fn troubled(&self, failure: &Failure) -> Parts {
+        let Some(trouble) = AccountTrouble::of(failure) else { return Parts::default() };
+        let spec = self.spec();
+        Parts::default().rare(json!({
+            "op": "troubled", "client_id": self.context.client_id(), "platform": spec.platform, "account_id": spec.account_id,
+            "trouble": trouble.code(),
+        }))
     }
 
     /// The parts that tell Postgres, and everybody, that the platform asked to be left alone for a while.

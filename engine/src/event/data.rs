@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::effect::{ActionState, Lane};
+use crate::effect::{AccountMode, ActionState, Lane};
 use crate::id::{ActionId, ArtifactId, GateId, NodeId, SignalId};
 use crate::wait::GateKind;
 
@@ -284,4 +284,23 @@ pub struct PolicyChanged {
     pub platform: Option<String>,
     /// The account that it is about; `null` for every account.
     pub account_id: Option<String>,
+}
+
+/// An account is in another mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccountChanged {
+    /// Whose.
+    pub client_id: String,
+    /// On which platform.
+    pub platform: String,
+    /// The account.
+    pub account_id: String,
+    /// What it was.
+    pub from: AccountMode,
+    /// What it is.
+    pub to: AccountMode,
+    /// Why: what a person said, or `account_auth`, `account_challenge`, `account_layout`.
+    pub reason: String,
+    /// Who put it there; `fermata` for the program itself.
+    pub actor: String,
 }

@@ -56,6 +56,8 @@ pub mod name {
     pub const KILL_SWITCH_CHANGED: &str = "kill_switch.changed";
     /// An action has to wait: `{platform, account_id, action_type, rule, until}`.
     pub const RATE_LIMITED: &str = "rate.limited";
+    /// An account is in another mode: `{platform, account_id, from, to, reason, actor}`.
+    pub const ACCOUNT_CHANGED: &str = "account.changed";
     /// A policy was put in force: `{scope, version, actor}`.
     pub const POLICY_CHANGED: &str = "policy.changed";
 }

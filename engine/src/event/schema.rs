@@ -25,7 +25,7 @@ pub struct EventType {
 }
 
 /// Every type of event that this program writes.
-pub static TYPES: [EventType; 13] = [
+pub static TYPES: [EventType; 14] = [
     event(name::STATUS_CHANGED, of::<data::StatusChanged>),
     event(name::STEP_SUCCEEDED, of::<data::StepSucceeded>),
     event(name::STEP_FAILED, of::<data::StepFailed>),
@@ -39,6 +39,7 @@ pub static TYPES: [EventType; 13] = [
     event(name::KILL_SWITCH_CHANGED, of::<data::KillSwitchChanged>),
     event(name::RATE_LIMITED, of::<data::RateLimited>),
     event(name::POLICY_CHANGED, of::<data::PolicyChanged>),
+    event(name::ACCOUNT_CHANGED, of::<data::AccountChanged>),
 ];
 
 const MOVED: [ActionState; 6] = [

@@ -162,19 +162,20 @@ impl Engine {
             None => judge(&policy, question, proposal.at.unwrap_or_else(|| self.clock().now())),
         };
         let verdict = match verdict.decision {
-            Decision::Allow | Decision::Approve => self.waits(&policy, question).await?.unwrap_or(verdict),
+            Decision::Allow | Decision::Approve => self.stopped(&policy, question).await?.unwrap_or(verdict),
             Decision::Wait | Decision::Block => verdict,
         };
         Ok(Evaluation { verdict, policy: policy.parts().to_vec() })
     }
 
-    async fn waits(&self, policy: &Policy, question: Question<'_>) -> Result<Option<Verdict>, StoreError> {
+    /// What stands against it beside its policy.
+    async fn stopped(&self, policy: &Policy, question: Question<'_>) -> Result<Option<Verdict>, StoreError> {
         let mut asked = json!(rations(policy, question, 0.0));
         asked["client_id"] = question.client.into();
         asked["platform"] = question.platform.into();
         asked["account_id"] = question.account.into();
         let found = self.store().rationed(&asked).await?;
-        Ok(found.as_ref().and_then(|why| Verdict::of_wait(policy, why)))
+        Ok(found.as_ref().and_then(|why| Verdict::of_mode(policy, why).or_else(|| Verdict::of_wait(policy, why))))
     }
 }
 

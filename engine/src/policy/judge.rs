@@ -43,7 +43,7 @@ pub struct Verdict {
     pub allowed: bool,
     /// What is to become of it.
     pub decision: Decision,
-    /// The rule that decided: a field of the policy document, `kill_switch`, `retry_after`, or `allowed` when none
+    /// The rule that decided: a field of the policy document, `kill_switch`, `account_mode`, `retry_after`, or `allowed` when none
     /// stands against it.
     pub rule: String,
     /// Why, for people.
@@ -88,6 +88,15 @@ impl Verdict {
         let wait = why.get("wait")?;
         let until = wait.get("until")?.as_str()?.parse().ok()?;
         Some(Self::until(policy, wait.get("rule")?.as_str()?, until))
+    }
+
+    /// What Postgres says of the account: `{"mode", "reason"}`.
+    pub(crate) fn of_mode(policy: &Policy, why: &Value) -> Option<Self> {
+        let mode = why.get("mode")?.as_str()?;
+        let reason = why.get("reason").and_then(Value::as_str).unwrap_or("nobody said why");
+        let reason =
+            format!("the account is {mode}: {reason}; a person has to look into it, and put it back to normal");
+        Some(Self::by(policy, Decision::Block, "account_mode", reason))
     }
 
     /// The same, once a person has approved it.

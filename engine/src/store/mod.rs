@@ -4,6 +4,7 @@
 //! decided in `run/`, `step/`, `effect/`. Read `record::Record` and `writer::Writer` first.
 
 pub(crate) mod access;
+mod account;
 pub(crate) mod batch;
 pub(crate) mod history;
 mod kill_switch;

@@ -83,7 +83,7 @@ impl Store {
         .await
     }
 
-    /// What an attempt would meet now of what is rationed: `{"wait": {"rule", "until"}}`, or `None`.
+    /// What stands against an attempt now: `{"mode", "reason"}`, `{"wait": {"rule", "until"}}`, or `None`.
     pub(crate) async fn rationed(&self, asked: &Value) -> Result<Option<Value>, StoreError> {
         Ok(sqlx::query_scalar("select fermata.rationed(now(), $1, 0, false)")
             .bind(asked)

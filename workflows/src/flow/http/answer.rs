@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fermata_engine::effect::{CallOutcome, Sighting};
+use fermata_engine::effect::{AccountTrouble, CallOutcome, Sighting};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
@@ -21,11 +21,14 @@ pub(crate) struct Answer {
 pub(crate) type Found = Map<String, Value>;
 
 /// Statuses by which a platform says that it did not do what was asked.
-const REFUSALS: [u16; 10] = [400, 401, 403, 404, 405, 409, 410, 413, 415, 422];
+const REFUSALS: [u16; 9] = [400, 403, 404, 405, 409, 410, 413, 415, 422];
 
 /// Means that the platform is still busy with an earlier request of the same key, when it
 /// honours keys.
 const CONFLICT: u16 = 409;
+
+/// Means that the platform does not know, or no longer takes, whoever asks (RFC 9110, section 15.5.2).
+const UNAUTHORIZED: u16 = 401;
 
 impl Answer {
     fn is_success(&self) -> bool {
@@ -51,6 +54,11 @@ impl Answer {
 
     fn saved(&self, call: &HttpCall) -> Found {
         call.save.iter().map(|(name, at)| (name.clone(), self.at(at).clone())).collect()
+    }
+
+    /// The platform does not take the login of the account that it was asked for.
+    fn unauthorized(&self) -> Failure {
+        self.failure(AccountTrouble::Auth.code(), "the platform does not take the account's login")
     }
 
     fn failure(&self, code: &str, what: &str) -> Failure {
@@ -79,7 +87,7 @@ pub(crate) fn sighting(look: &HttpLook, answer: Result<Answer, HttpError>) -> Re
         return Ok(Sighting::Absent);
     }
     if !answer.is_expected(look.request.expect.as_ref()) {
-        return Err(unexpected(&answer));
+        return Err(if answer.status == UNAUTHORIZED { answer.unauthorized().into() } else { unexpected(&answer) });
     }
     if let Some(broken) = answer.broken_assertion(look.request.expect.as_ref()) {
         return Err(StepError::Fail(answer.failure("assertion_failed", &broken)));
@@ -115,6 +123,7 @@ pub(crate) fn call_outcome(call: &HttpCall, honours_keys: bool, answer: Result<A
             retry: true,
             after: answer.retry_after,
         },
+        UNAUTHORIZED => CallOutcome::Refused { failure: answer.unauthorized(), retry: false, after: None },
         CONFLICT if honours_keys => {
             CallOutcome::Ambiguous(answer.failure("platform_unclear", "the platform has seen this key before"))
         }

@@ -1,0 +1,69 @@
+//! Platform accounts: what is known of them, and putting one into another mode (S-073, S-074).
+
+use axum::Json;
+use axum::extract::{Path, State};
+use fermata_engine::effect::{AccountMode, AccountName, AccountView};
+use fermata_engine::read::Paged;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::body::JsonBody;
+use super::query::Params;
+use super::wire;
+use crate::app::AppState;
+use crate::auth::Caller;
+use crate::error::Problem;
+
+/// What may be done with an account.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountModeRequest {
+    /// `read_only` and `disabled` stop its effects; `normal`, once somebody has looked into it, lets them go on.
+    mode: AccountMode,
+    /// Why, for the record.
+    #[schemars(length(min = 1, max = 2000))]
+    reason: String,
+}
+
+/// Whose account is meant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AccountQuery {
+    /// Whose account; the caller's own client when left out.
+    client_id: Option<String>,
+}
+
+/// List the accounts that something is known of and that the token may see, those that nothing may be done with first.
+#[utoipa::path(
+    get, path = "/v1/platform-accounts", operation_id = "listPlatformAccounts", tag = "platform accounts",
+    responses((status = 200, description = "At most 1000.", body = wire::PlatformAccountList))
+)]
+pub(super) async fn list(State(app): State<AppState>, Caller(by): Caller) -> Result<Json<Paged<AccountView>>, Problem> {
+    let items = app.engine.accounts(&by).await?;
+    Ok(Json(Paged { items, next_cursor: None }))
+}
+
+/// Put an account into another mode. When it has answered, no effect of it begins in the one before.
+#[utoipa::path(
+    put, path = "/v1/platform-accounts/{platform}/{account}/mode", operation_id = "turnPlatformAccount",
+    tag = "platform accounts",
+    params(
+        ("platform" = String, Path, description = "The platform."),
+        ("account" = String, Path, description = "The account."),
+        AccountQuery
+    ),
+    request_body = wire::AccountModeRequest,
+    responses((status = 200, description = "The account.", body = wire::PlatformAccount))
+)]
+pub(super) async fn turn(
+    State(app): State<AppState>,
+    Caller(by): Caller,
+    Path((platform, account)): Path<(String, String)>,
+    Params(query): Params<AccountQuery>,
+    JsonBody(request): JsonBody<AccountModeRequest>,
+) -> Result<Json<AccountView>, Problem> {
+    let which = AccountName { client: query.client_id, platform, account };
+    Ok(Json(app.engine.turn_account(&by, &which, request.mode, &request.reason).await?))
+}

@@ -1,0 +1,139 @@
+//! Accounts: what may be done with one at all (S-073, S-074).
+//!
+//! A challenge, another layout or repeated failed logins put an account into `read_only`, where no effect begins. Only a
+//! person lifts that.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SwitchError;
+use super::kill_switch::{MAX_REASON_BYTES, named};
+use crate::access::{Denied, Principal, Scope};
+use crate::engine::Engine;
+use crate::read::ReadError;
+use crate::workflow::Failure;
+
+/// What may be done with an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountMode {
+    /// Everything that its policy allows.
+    Normal,
+    /// Looking only: something is wrong with it, and a person has to see to that.
+    ReadOnly,
+    /// Nothing.
+    Disabled,
+}
+
+impl AccountMode {
+    /// The word in the database and on every surface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::ReadOnly => "read_only",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// The mode of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Normal, Self::ReadOnly, Self::Disabled].into_iter().find(|mode| mode.as_str() == word)
+    }
+}
+
+/// What is wrong with an account, as a failure's code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountTrouble {
+    /// The platform does not take the login. The third in a row counts.
+    Auth,
+    /// The platform wants a person to prove something: a captcha, a checkpoint.
+    Challenge,
+    /// The platform looks another way than it did.
+    Layout,
+}
+
+impl AccountTrouble {
+    const ALL: [Self; 3] = [Self::Auth, Self::Challenge, Self::Layout];
+
+    /// The code of failures that mean it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Auth => "account_auth",
+            Self::Challenge => "account_challenge",
+            Self::Layout => "account_layout",
+        }
+    }
+
+    /// What a failure means.
+    pub(crate) fn of(failure: &Failure) -> Option<Self> {
+        Self::ALL.into_iter().find(|trouble| trouble.code() == failure.code)
+    }
+}
+
+/// An account of a client on a platform, as far as something is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlatformAccount")]
+pub struct AccountView {
+    /// Whose.
+    pub client_id: String,
+    /// On which platform.
+    pub platform: String,
+    /// The account.
+    pub account_id: String,
+    /// What may be done with it.
+    pub mode: AccountMode,
+    /// Why it is in that mode: what a person said, or `account_auth`, `account_challenge`, `account_layout`.
+    pub reason: Option<String>,
+    /// Who put it there; `fermata` for the program itself.
+    pub actor: Option<String>,
+    /// When.
+    pub changed_at: Option<DateTime<Utc>>,
+    /// Until when the platform asked to be left alone, if that is still to come.
+    pub free_at: Option<DateTime<Utc>>,
+    /// How many calls at once there may be while the platform complains; `null` when it does not.
+    pub allowance: Option<i32>,
+}
+
+/// Which account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName {
+    /// Whose; `None` is the principal's own client.
+    pub client: Option<String>,
+    /// On which platform.
+    pub platform: String,
+    /// The account.
+    pub account: String,
+}
+
+impl Engine {
+    /// Puts an account into a mode. When this has answered, no effect of it begins in another one.
+    pub async fn turn_account(
+        &self,
+        by: &Principal,
+        which: &AccountName,
+        mode: AccountMode,
+        reason: &str,
+    ) -> Result<AccountView, SwitchError> {
+        by.require(Scope::AccountsWrite)?;
+        let client = named("/client_id", "the client", which.client.as_deref().unwrap_or(&by.client_id))?;
+        let platform = named("/platform", "the platform", &which.platform)?;
+        let account = named("/account_id", "the account", &which.account)?;
+        if !by.may_act_for(client) {
+            return Err(Denied::Client(client.to_owned()).into());
+        }
+        if !(1..=MAX_REASON_BYTES).contains(&reason.len()) || reason.contains('\0') {
+            let message = format!("say why, in 1 to {MAX_REASON_BYTES} bytes without NUL");
+            return Err(SwitchError::Invalid { pointer: "/reason", message });
+        }
+        let turned = self.store().turn_account(client, platform, account, mode, reason, &by.name).await?;
+        self.tell_events().await;
+        Ok(turned)
+    }
+
+    /// The accounts that something is known of and that the principal may see; those that nothing may be done with first.
+    pub async fn accounts(&self, by: &Principal) -> Result<Vec<AccountView>, ReadError> {
+        by.require_any(&[Scope::AccountsWrite, Scope::CommandsRead])?;
+        Ok(self.store().accounts(&by.client_id).await?)
+    }
+}
