@@ -69,6 +69,16 @@ create table pace (
     free_at timestamptz not null
 ) with (fillfactor = 50);
 
+-- Runs that wait for a call of an account to end, because there may be no more at once.
+create table queued_call (
+    run_id     uuid        primary key,
+    client_id  text        not null,
+    platform   text        not null,
+    account_id text        not null,
+    since      timestamptz not null
+) with (fillfactor = 50);
+create index queued_call_of_account on queued_call (client_id, platform, account_id, since);
+
 alter table action add column tokens jsonb;   -- what its attempt took of budgets: [{key, starts, n}]
 
 -- Puts a document in force, with its event and its audit row. `known` is the version that the caller goes by, 0 for
@@ -148,7 +158,8 @@ begin
     most := least((x ->> 'concurrency')::int8, account.allowance);
     if most is not null and most <= beside + (select count(*) from fermata.action a where a.state = 'attempted'
             and a.client_id = x ->> 'client_id' and a.account_id = x ->> 'account_id' and a.platform = x ->> 'platform') then
-        return jsonb_build_object('wait', jsonb_build_object('rule', 'concurrency', 'until', at + interval '1 s'));
+        -- The end of a call wakes the next one; the time is for when that is missed.
+        return jsonb_build_object('wait', jsonb_build_object('rule', 'concurrency', 'until', at + interval '30 s'));
     end if;
     if x ? 'spacing' then
         if takes then
@@ -213,11 +224,15 @@ begin
     end if;
     waits := fermata.rationed(at, x, beside, true);
     if waits is not null then
+        insert into fermata.queued_call (run_id, client_id, platform, account_id, since)
+            select (x ->> 'run_id')::uuid, x ->> 'client_id', x ->> 'platform', x ->> 'account_id', at
+            where waits -> 'wait' ->> 'rule' = 'concurrency' on conflict do nothing;
         return waits;
     end if;
     update fermata.budget b set used = b.used + (t.x ->> 'n')::int8 from jsonb_array_elements(x -> 'tokens') t(x)
         where b.key = t.x ->> 'key' and b.starts = fermata.window_start(at, (t.x ->> 'window_s')::int8);
     delete from fermata.budget b using jsonb_array_elements(x -> 'tokens') t(x) where b.key = t.x ->> 'key' and b.ends <= at;
+    delete from fermata.queued_call q where q.run_id = (x ->> 'run_id')::uuid;
     update fermata.pace p set free_at = at + (x -> 'spacing' ->> 'gap_ms')::int8 * interval '1 ms'
         where p.key = x -> 'spacing' ->> 'key';
     return null;
@@ -405,6 +420,9 @@ end $$;
 
 -- What an attempt took goes back when nothing was done with it; and each call that succeeds gives its account one more at once.
 create function give_back() returns trigger language plpgsql as $$
+declare
+    places   int4 := 1;
+    next_run uuid;
 begin
     if new.effect is false then
         update fermata.budget b set used = greatest(b.used - (t.x ->> 'n')::int8, 0) from jsonb_array_elements(new.tokens) t(x)
@@ -415,15 +433,31 @@ begin
             whole = case when p.allowance + 1 < p.whole then p.whole end, strikes = 0
             where p.client_id = new.client_id and p.platform = new.platform and p.account_id = new.account_id
                 and (p.allowance is not null or p.strikes > 0);
+        if found then
+            places := 2;
+        end if;
     end if;
+    -- Its place is free for whoever has waited longest.
+    while old.state = 'attempted' and places > 0 loop
+        delete from fermata.queued_call q where q.run_id = (
+                select w.run_id from fermata.queued_call w where w.client_id = new.client_id and w.platform = new.platform
+                    and w.account_id = new.account_id order by w.since, w.run_id limit 1 for update skip locked)
+            returning q.run_id into next_run;
+        exit when next_run is null;
+        -- One that has ended meanwhile takes no place.
+        if exists (select 1 from fermata.live l where l.id = next_run) then
+            perform fermata.knock(new.updated_at, array[next_run]);
+            places := places - 1;
+        end if;
+    end loop;
     return null;
 end $$;
 create trigger give_back after update of state on action for each row
     when (old.state in ('attempted', 'unknown') and old.effect is distinct from false
-          and new.state in ('confirmed_success', 'confirmed_failed', 'postcheck_complete'))
+          and new.state in ('confirmed_success', 'confirmed_failed', 'unknown', 'postcheck_complete'))
     execute function give_back();
 
-grant select, insert, update, delete on policy_head, platform_account, budget, pace to fermata_writer;
+grant select, insert, update, delete on policy_head, platform_account, budget, pace, queued_call to fermata_writer;
 grant select, insert on policy, policy_snapshot to fermata_writer;
 grant select on policy, policy_head, platform_account, policy_snapshot to fermata_reader;
 alter table policy enable row level security;

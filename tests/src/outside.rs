@@ -30,6 +30,8 @@ pub struct Promises {
     pub loses_answer: bool,
     /// The first call is lost before it is applied.
     pub loses_call: bool,
+    /// The first call is refused, with the wish to be left alone for a moment.
+    pub asks_to_wait: bool,
     /// The second call is refused for good, whatever the first one did.
     pub refuses_second: bool,
     /// The platform applies a call only this long after it was sent, whatever becomes of the caller.
@@ -107,6 +109,10 @@ impl Effect for Post {
         let first = calls == 0;
         if calls == 1 && self.promises.refuses_second {
             return CallOutcome::Refused { failure: Failure::new("refused", "no"), retry: false, after: None };
+        }
+        if first && self.promises.asks_to_wait {
+            let after = Some(std::time::Duration::from_millis(20));
+            return CallOutcome::Refused { failure: Failure::new("busy", "later"), retry: true, after };
         }
         if first && self.promises.loses_call {
             return CallOutcome::Ambiguous(Failure::new("lost", "the call was lost"));

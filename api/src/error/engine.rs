@@ -203,7 +203,7 @@ impl From<PolicyError> for Problem {
                     misfits.into_iter().map(|misfit| FieldError { pointer: misfit.pointer, message: misfit.message });
                 Self::new(Kind::Validation, detail).with_errors(errors.collect())
             }
-            PolicyError::Moved { .. } => Self::new(Kind::Conflict, detail).with_code("policy_moved"),
+            PolicyError::Moved { .. } => Self::new(Kind::Conflict, detail).with_code("version_moved"),
             PolicyError::Store(error) => error.into(),
         }
     }

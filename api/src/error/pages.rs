@@ -144,7 +144,7 @@ static WORDS: &[Page] = &[
     page("stopping", "The node is shutting down.", "Send the request again; another node answers."),
     page("command_ended", "The command has ended already.", "Submit a new one."),
     page("not_waiting", "The command does not wait for a takeover.", "`fermata gates list --command ID` shows what it waits for."),
-    page("policy_moved", "Somebody else put another version of the policy in force meanwhile.", "Read it again, put your change on top of it, and send it with that version."),
+    page("version_moved", "Somebody else put another version of the policy in force meanwhile.", "Read it again, put your change on top of it, and send it with that version."),
     page("gate_decided", "Somebody decided the gate before; the first decision holds.", "`gate` in the answer shows it."),
     page("gate_expired", "The gate's time ran out before a decision.", "Submit the command again."),
     page("cursor_invalid", "That is no cursor of this stream.", "Use the `cursor` of an event, unchanged."),

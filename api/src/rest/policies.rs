@@ -29,7 +29,7 @@ pub(crate) struct VersionQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PutQuery {
-    /// Only if this is the version in force, 0 for none; otherwise 409 `policy_moved`.
+    /// Only if this is the version in force, 0 for none; otherwise 409 `version_moved`.
     #[param(minimum = 0)]
     if_version: Option<i64>,
 }

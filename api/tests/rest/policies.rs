@@ -39,7 +39,7 @@ async fn a_policy_is_put_read_and_listed_by_its_scope() {
         let first = rest.ask("GET", &format!("/v1/policies/{path}?version=1"), &operator).await.json();
         assert_eq!(first["document"], json!({"autonomy": "manual"}));
         assert_eq!(rest.ask("GET", &format!("/v1/policies/{path}"), &operator).await.json(), second);
-        put(&rest, &format!("{path}?if_version=1"), &operator, json!({})).await.problem(409, "policy_moved");
+        put(&rest, &format!("{path}?if_version=1"), &operator, json!({})).await.problem(409, "version_moved");
     }
     let listed = rest.ask("GET", "/v1/policies", &operator).await.json();
     let scopes: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| it["scope"].as_str().unwrap()).collect();

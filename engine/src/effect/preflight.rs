@@ -4,7 +4,7 @@
 //! tells whether the effect is done already. What is rationed is counted with the record of the attempt, in Postgres.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::perform::{Performance, Stage};
 use super::record::move_parts;
@@ -53,10 +53,43 @@ impl Performance<'_> {
     pub(super) async fn preflight(&self) -> Result<Judged, Stage> {
         let judged = self.judge().await?;
         match judged.verdict.decision {
-            Decision::Allow | Decision::Block => Ok(judged),
+            Decision::Allow | Decision::Block => self.unrationed(judged).await,
             Decision::Wait => Err(self.put_off(&judged.verdict).await),
             Decision::Approve => self.approved(judged).await,
         }
+    }
+
+    /// The same, unless there is nothing left of what is rationed: no plan is made then that would only be withdrawn.
+    async fn unrationed(&self, judged: Judged) -> Result<Judged, Stage> {
+        let rations = rations(&judged.policy, self.asked_about(), 0.0);
+        if !judged.verdict.allowed || rations.tokens.is_empty() && rations.spacing.is_none() {
+            return Ok(judged);
+        }
+        let mut asks = json!(rations);
+        // That is counted by whoever takes of it, and leaves its name.
+        if let Value::Object(asks) = &mut asks {
+            asks.remove("concurrency");
+            asks.extend(self.account());
+        }
+        match self.context.session.host.store.rationed(&asks).await {
+            Ok(Some(why)) => match Verdict::of_wait(&judged.policy, &why) {
+                Some(verdict) if verdict.rule != "concurrency" => Err(self.put_off(&verdict).await),
+                _ => Ok(judged),
+            },
+            // The attempt asks again, and that counts.
+            Ok(None) | Err(_) => Ok(judged),
+        }
+    }
+
+    /// The account, as parts of records name it.
+    fn account(&self) -> Map<String, Value> {
+        let spec = self.spec();
+        let named = [
+            ("client_id", self.context.client_id()),
+            ("platform", spec.platform.as_str()),
+            ("account_id", spec.account_id.as_str()),
+        ];
+        named.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 
     /// Says that it has to wait, and waits.
@@ -72,8 +105,8 @@ impl Performance<'_> {
             "spacing" => Reason::Cooldown,
             _ => Reason::RateLimited,
         };
-        let until = verdict.until.unwrap_or_else(|| self.context.clock().now());
-        self.context.wait_until(until, reason).await;
+        // Once, and not until then: whoever waits for a call to end is woken by that.
+        session.wait(Wait { reason, due: verdict.until }).await;
         Stage::Again
     }
 
@@ -153,11 +186,10 @@ impl Performance<'_> {
     /// The part that tells Postgres that something is wrong with the account, if a failure says so.
     pub(super) fn troubled(&self, failure: &Failure) -> Parts {
         let Some(trouble) = AccountTrouble::of(failure) else { return Parts::default() };
-        let spec = self.spec();
-        Parts::default().rare(json!({
-            "op": "troubled", "client_id": self.context.client_id(), "platform": spec.platform, "account_id": spec.account_id,
-            "trouble": trouble.code(),
-        }))
+        let mut part = self.account();
+        part.insert("op".to_owned(), "troubled".into());
+        part.insert("trouble".to_owned(), trouble.code().into());
+        Parts::default().rare(part.into())
     }
 
     /// The parts that tell Postgres, and everybody, that the platform asked to be left alone for a while.

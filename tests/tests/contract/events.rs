@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
-use fermata_engine::effect::{ActionState, SwitchScope, SwitchTurn};
+use fermata_engine::effect::{AccountMode, AccountName, ActionState, SwitchScope, SwitchTurn};
 use fermata_engine::event::schema::TYPES;
 use fermata_engine::id::RunId;
+use fermata_engine::policy::{PolicyDocument, PolicyScope};
 use fermata_engine::run::Submission;
 use fermata_tests::{TestDb, eventually, submission};
 use serde_json::{Value, json};
@@ -29,6 +30,11 @@ impl Stage {
         let stopped = SwitchScope::Account { client: Some("c".into()), account: "stopped".into() };
         let turn = SwitchTurn { engaged: true, reason: "a test".into(), patience: Duration::ZERO };
         engine.turn_switch(&Principal::operator(), &stopped, turn).await.unwrap();
+        let by = Principal::operator();
+        let scope: PolicyScope = "account:c/nobody".parse().unwrap();
+        engine.put_policy(&by, &scope, &PolicyDocument::default(), None).await.unwrap();
+        let nobody = AccountName { client: Some("c".into()), platform: "memory".into(), account: "nobody".into() };
+        engine.turn_account(&by, &nobody, AccountMode::ReadOnly, "a test").await.unwrap();
         let api = Served::start(&engine).await;
         Self { db, engine, api }
     }
@@ -109,6 +115,7 @@ async fn effects(stage: &Stage) {
         ("publish", json!({"loses_answer": true}), "SUCCEEDED"),
         ("publish", json!({"loses_call": true, "honours_keys": true}), "SUCCEEDED"),
         ("publish", json!({"loses_call": true, "conclusive": true}), "SUCCEEDED"),
+        ("publish", json!({"asks_to_wait": true}), "SUCCEEDED"),
         ("unready", json!({}), "FAILED"),
         ("stopped", json!({}), "FAILED"),
     ];
