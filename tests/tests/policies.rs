@@ -10,7 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
-use fermata_engine::effect::{Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting};
+use fermata_engine::effect::{
+    Absence, AccountMode, AccountName, AccountTrouble, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look,
+    Prepared, Sighting,
+};
 use fermata_engine::id::{GateId, RunId};
 use fermata_engine::policy::{Decision, PolicyDocument, PolicyScope, Proposal};
 use fermata_engine::run::{Decision as Word, Submission};
