@@ -330,7 +330,7 @@ async fn whoever_waited_goes_in_a_later_window_and_no_window_has_more_than_the_b
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_for_nothing_goes_back() {
     let stage = Stage::new().await;
-    stage.put("client:acme", json!({"budgets": {"rate": [{"name": "posts", "max": 1, "window_s": 31622400}]}})).await;
+    stage.put("client:acme", json!({"budgets": {"rate": [{"name": "posts", "max": 1, "window_s": 31_622_400}]}})).await;
     stage.platform.complains.store(1, Ordering::SeqCst);
     let run = stage.publish("1").await;
     assert_eq!(stage.ended(run).await.0, "SUCCEEDED", "the refused attempt left the budget to the next");
@@ -376,6 +376,10 @@ async fn no_more_calls_of_an_account_are_under_way_than_its_policy_says() {
     }
     let (_, most) = *stage.platform.at_once.lock().unwrap();
     assert_eq!((most, stage.platform.calls()), (3, 12));
+    let by_time =
+        "select count(*) from fermata.outcome o join fermata.event e on e.run_id = o.id and e.type = 'rate.limited'
+        where o.ended_at >= (e.data ->> 'until')::timestamptz";
+    assert_eq!(stage.db.count(by_time).await, 0, "the end of a call wakes the next one, and not the time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,17 @@ pub struct AccountName {
     pub account: String,
 }
 
+/// Which account goes into which mode, why, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ModeTurn<'a> {
+    pub(crate) client: &'a str,
+    pub(crate) platform: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) mode: AccountMode,
+    pub(crate) reason: &'a str,
+    pub(crate) actor: &'a str,
+}
+
 impl Engine {
     /// Puts an account into a mode. When this has answered, no effect of it begins in another one.
     pub async fn turn_account(
@@ -126,7 +137,8 @@ impl Engine {
             let message = format!("say why, in 1 to {MAX_REASON_BYTES} bytes without NUL");
             return Err(SwitchError::Invalid { pointer: "/reason", message });
         }
-        let turned = self.store().turn_account(client, platform, account, mode, reason, &by.name).await?;
+        let turn = ModeTurn { client, platform, account, mode, reason, actor: &by.name };
+        let turned = self.store().turn_account(turn).await?;
         self.tell_events().await;
         Ok(turned)
     }

@@ -18,6 +18,7 @@ mod record;
 mod row;
 mod settle;
 
+pub(crate) use account::ModeTurn;
 pub use account::{AccountMode, AccountName, AccountTrouble, AccountView};
 pub use action::{ActionState, IllegalMove};
 pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::{Store, StoreError};
-use crate::effect::{AccountMode, AccountView};
+use crate::effect::{AccountMode, AccountView, ModeTurn};
 
 /// The most accounts that a list shows; those that nothing may be done with come first.
 const MAX_LISTED: i64 = 1_000;
@@ -14,25 +14,17 @@ const LIST: &str = "select *, nullif(greatest(free_at, now()), now()) as busy_un
 
 impl Store {
     /// Puts an account into a mode, with its event and its audit row; answers it as it stands then.
-    pub(crate) async fn turn_account(
-        &self,
-        client: &str,
-        platform: &str,
-        account: &str,
-        mode: AccountMode,
-        reason: &str,
-        actor: &str,
-    ) -> Result<AccountView, StoreError> {
+    pub(crate) async fn turn_account(&self, turn: ModeTurn<'_>) -> Result<AccountView, StoreError> {
         let row = sqlx::query(
             "select *, nullif(greatest(free_at, now()), now()) as busy_until
              from fermata.turn_account($1, $2, $3, $4, $5, $6)",
         )
-        .bind(client)
-        .bind(platform)
-        .bind(account)
-        .bind(mode.as_str())
-        .bind(reason)
-        .bind(actor)
+        .bind(turn.client)
+        .bind(turn.platform)
+        .bind(turn.account)
+        .bind(turn.mode.as_str())
+        .bind(turn.reason)
+        .bind(turn.actor)
         .fetch_one(&self.direct)
         .await?;
         Ok(view(&row)?)
