@@ -164,6 +164,9 @@ async fn a_switch_stops_whom_it_names_and_nobody_else() {
     assert_eq!(stage.ended(again).await.0, "SUCCEEDED");
     let blocked = "select count(*) from fermata.action where state = 'blocked'";
     assert_eq!(stage.db.count(blocked).await, 3 + 2 + 1 + 2);
+    let passed =
+        "select count(*) from fermata.event where type = 'action.moved' and data ->> 'status' = 'preflight_passed'";
+    assert_eq!(stage.db.count(passed).await, 12 - 8 + 1, "none that is stopped gets so far (S-060)");
 }
 
 #[tokio::test(flavor = "multi_thread")]

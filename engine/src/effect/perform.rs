@@ -154,6 +154,10 @@ impl Performance<'_> {
             Ok(prepared) => prepared,
             Err(error) => return self.withdraw(&action, error),
         };
+        if let Some(why) = self.overtaken(&judged) {
+            drop(active);
+            return self.turned_away(&action, &judged, &why).await;
+        }
         let ends = self.context.clock().monotonic() + self.spec().call_timeout();
         let deadline = self.context.clock().now() + self.identity.call_timeout();
         let parts = attempt_parts(self.context, &self.identity, action.id, deadline, self.asks(&judged));

@@ -44,8 +44,23 @@ impl Performance<'_> {
         let parts =
             host.store.policies_of(question.client, question.platform, question.account).await.map_err(unread)?;
         let policy = Policy::of(parts);
-        let verdict = judge(&policy, question, self.context.clock().now());
+        let verdict = match host.kill_switch(question.client, question.account).await.map_err(unread)? {
+            Some(switch) => Verdict::stopped(&policy, &switch),
+            None => self.verdict(&policy),
+        };
         Ok(Judged { policy, verdict })
+    }
+
+    fn verdict(&self, policy: &Policy) -> Verdict {
+        judge(policy, self.asked_about(), self.context.clock().now())
+    }
+
+    /// What Postgres would say, if the time has come for the action to wait: getting ready may have taken long, or the plan
+    /// be of long ago.
+    pub(super) fn overtaken(&self, judged: &Judged) -> Option<Value> {
+        let verdict = self.verdict(&judged.policy);
+        let waits = verdict.decision == Decision::Wait;
+        waits.then(|| json!({"wait": {"rule": verdict.rule, "until": verdict.until}}))
     }
 
     /// A verdict to go on with: allowed, or blocked. Waits for what has to pass first, and asks whom it has to ask; then
@@ -210,6 +225,9 @@ impl Performance<'_> {
 
 /// What a blocked action ends its step with.
 pub(super) fn refusal(verdict: &Verdict) -> Failure {
+    if verdict.rule == "kill_switch" {
+        return Failure::new("kill_switch", format!("{}; lift it with `fermata kill off`", verdict.reason));
+    }
     let details = json!({"rule": verdict.rule, "policy_hash": verdict.policy_hash});
     Failure::new("policy_blocked", verdict.reason.clone()).with_details(details)
 }

@@ -156,9 +156,7 @@ impl Engine {
         };
         let policy = Policy::of(self.store().policies_of(client, question.platform, question.account).await?);
         let verdict = match self.store().kill_switch(client, question.account).await? {
-            Some(switch) => {
-                Verdict::by(&policy, Decision::Block, "kill_switch", format!("the kill switch `{switch}` is on"))
-            }
+            Some(switch) => Verdict::stopped(&policy, &switch),
             None => judge(&policy, question, proposal.at.unwrap_or_else(|| self.clock().now())),
         };
         let verdict = match verdict.decision {

@@ -76,6 +76,11 @@ impl Verdict {
         }
     }
 
+    /// A kill switch is on.
+    pub(crate) fn stopped(policy: &Policy, switch: &str) -> Self {
+        Self::by(policy, Decision::Block, "kill_switch", format!("the kill switch `{switch}` is on"))
+    }
+
     /// It has to wait until then.
     pub(crate) fn until(policy: &Policy, rule: impl Into<String>, until: DateTime<Utc>) -> Self {
         let rule = rule.into();
