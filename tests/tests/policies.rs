@@ -448,3 +448,15 @@ async fn failed_logins_count_in_a_row() {
         assert_eq!(stage.ended(run).await.0, if trouble { "FAILED" } else { "SUCCEEDED" }, "{key}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_quiet_hours_an_action_waits_and_says_until_when() {
+    let stage = Stage::new().await;
+    stage.put("client:acme", json!({"quiet_hours": [{"tz": "UTC", "from": "00:00", "to": "24:00"}]})).await;
+    let run = stage.publish("1").await;
+    stage.waits(run, "quiet_hours").await;
+    assert_eq!(stage.platform.calls(), 0);
+    let told = "select count(*) from fermata.event e join fermata.live l on l.id = e.run_id
+        where type = 'rate.limited' and data ->> 'rule' = 'quiet_hours' and (data ->> 'until')::timestamptz = l.due";
+    assert_eq!(stage.db.count(told).await, 1);
+}
