@@ -17,7 +17,7 @@ use fermata_engine::effect::{
 use fermata_engine::id::{GateId, RunId};
 use fermata_engine::policy::{Decision, PolicyDocument, PolicyScope, Proposal};
 use fermata_engine::run::{Decision as Word, Submission};
-use fermata_engine::workflow::{Context, Failure, Registry, StepError, Workflow};
+use fermata_engine::workflow::{Context, Failure, Registry, RetryPolicy, StepError, Workflow};
 use fermata_tests::{TestDb, eventually, submission};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ struct Platform {
     answers: Arc<Semaphore>,
     /// How many calls are refused, and for how long they are to stay away.
     complains: Arc<AtomicU32>,
+    stay_away: Duration,
     /// Gets ready only when it is told to.
     ready: Arc<Semaphore>,
     preparing: Arc<Semaphore>,
@@ -49,6 +50,7 @@ impl Platform {
             at_once: Arc::default(),
             answers: open(),
             complains: Arc::default(),
+            stay_away: Duration::from_millis(700),
             ready: open(),
             preparing: Arc::new(Semaphore::new(0)),
             trouble: Arc::default(),
@@ -73,8 +75,6 @@ struct Input {
     #[serde(default)]
     payload: Value,
 }
-
-const AFTER: Duration = Duration::from_millis(700);
 
 #[async_trait]
 impl Effect for Post {
@@ -115,7 +115,7 @@ impl Effect for Post {
             return CallOutcome::Refused {
                 failure: Failure::new("too_many", "later"),
                 retry: true,
-                after: Some(AFTER),
+                after: Some(self.platform.stay_away),
             };
         }
         {
@@ -356,6 +356,18 @@ async fn a_platform_that_asks_for_less_is_left_alone_and_gets_less_at_once() {
         0,
         "it recovers"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_keeps_nobody_away_for_longer_than_the_longest_pause() {
+    let stage = Stage::with(Platform { stay_away: Duration::MAX, ..Platform::new() }).await;
+    stage.platform.complains.store(1, Ordering::SeqCst);
+    let run = stage.publish("1").await;
+    stage.waits(run, "retry").await;
+    let longest = i64::try_from(RetryPolicy::LONGEST.as_secs()).unwrap();
+    let left = "select (extract(epoch from max(free_at) - now()))::int8 from fermata.platform_account";
+    let left = stage.db.count(left).await;
+    assert!(longest - 60 <= left && left <= longest, "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

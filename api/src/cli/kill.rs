@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiArgs};
 use super::desk::Desk;
-use super::runs::query;
+use super::runs::{query, route};
 use super::{Output, field, table};
 use crate::process::{Exit, Trouble};
 
+/// Where switches with names are.
+const SWITCHES: &str = "/v1/kill-switches";
 /// What stands for a reason where none is given.
 const BY_HAND: &str = "by hand, at the command line";
 
@@ -109,19 +111,12 @@ async fn over(api: &Api, args: TurnArgs, engaged: bool) -> Result<Value, Trouble
     let wait = args.wait.then(|| "drain".to_owned());
     let path = match (args.client, args.account) {
         (None, None) => query("/v1/kill-switches/global", &[("wait", wait)]),
-        (Some(client), None) => query(&path("clients", &client), &[("wait", wait)]),
-        (client, Some(account)) => query(&path("accounts", &account), &[("wait", wait), ("client_id", client)]),
+        (Some(client), None) => query(&route(SWITCHES, &["clients", &client]), &[("wait", wait)]),
+        (client, Some(account)) => {
+            query(&route(SWITCHES, &["accounts", &account]), &[("wait", wait), ("client_id", client)])
+        }
     };
     api.put(&path, &json!({ "engaged": engaged, "reason": args.reason })).await
-}
-
-/// The route of a named switch, with the name escaped.
-fn path(level: &str, name: &str) -> String {
-    let mut url = reqwest::Url::parse("http://x/v1/kill-switches").ok();
-    if let Some(mut parts) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        parts.extend([level, name]);
-    }
-    url.map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
 fn turned(switch: &Value) -> String {
@@ -146,15 +141,4 @@ fn listed(page: &Value) -> String {
     };
     let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
     table(&["switch", "state", "by", "since", "why"], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_escaped_in_the_route() {
-        assert_eq!(path("clients", "acme"), "/v1/kill-switches/clients/acme");
-        assert_eq!(path("accounts", "a/b c?"), "/v1/kill-switches/accounts/a%2Fb%20c%3F");
-    }
 }

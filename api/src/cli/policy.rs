@@ -6,10 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, ApiArgs};
-use super::runs::query;
+use super::runs::{query, route};
 use super::submit::read;
 use super::{Output, field, table};
 use crate::process::{Exit, Trouble};
+
+/// Where policies are.
+const POLICIES: &str = "/v1/policies";
 
 /// What can be done with policies.
 #[derive(Debug, Subcommand)]
@@ -95,19 +98,24 @@ pub(super) async fn run(command: PolicyCommand, out: Output) -> Result<Exit, Tro
     match command {
         PolicyCommand::Put(args) => {
             let document = read(&args.file)?;
-            let path =
-                query(&route(&args.scope), &[("if_version", args.if_version.map(|version| version.to_string()))]);
+            let path = query(
+                &route(POLICIES, &[&args.scope]),
+                &[("if_version", args.if_version.map(|version| version.to_string()))],
+            );
             let put = Api::find(&args.api)?.put(&path, &document).await?;
             out.print(&put, || format!("{}  version {}", field(&put, "scope"), field(&put, "version")));
             Ok(Exit::Done)
         }
         PolicyCommand::List(args) => {
-            let page = Api::find(&args.api)?.get("/v1/policies").await?;
+            let page = Api::find(&args.api)?.get(POLICIES).await?;
             out.print(&page, || listed(&page));
             Ok(Exit::Done)
         }
         PolicyCommand::Show(args) => {
-            let path = query(&route(&args.scope), &[("version", args.version.map(|version| version.to_string()))]);
+            let path = query(
+                &route(POLICIES, &[&args.scope]),
+                &[("version", args.version.map(|version| version.to_string()))],
+            );
             let policy = Api::find(&args.api)?.get(&path).await?;
             out.print(&policy, || format!("{:#}", policy["document"]));
             Ok(Exit::Done)
@@ -139,27 +147,8 @@ async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
     })
 }
 
-/// The route of a scope's policy, with the scope escaped.
-fn route(scope: &str) -> String {
-    let mut url = reqwest::Url::parse("http://x/v1/policies").ok();
-    if let Some(mut parts) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        parts.push(scope);
-    }
-    url.map(|url| url.path().to_owned()).unwrap_or_default()
-}
-
 fn listed(page: &Value) -> String {
     let row = |it: &Value| ["scope", "version", "actor", "changed_at"].map(|name| field(it, name)).to_vec();
     let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
     table(&["scope", "version", "by", "since"], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scope_is_one_part_of_the_route() {
-        assert_eq!(route("account:acme/a b%2F"), "/v1/policies/account:acme%2Fa%20b%252F");
-    }
 }

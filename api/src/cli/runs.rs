@@ -101,6 +101,15 @@ pub(super) fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Val
     Value::Object(given.collect::<Map<_, _>>())
 }
 
+/// A route below another, with the names in it escaped.
+pub(super) fn route(base: &str, names: &[&str]) -> String {
+    let mut url = reqwest::Url::parse(&format!("http://x{base}")).ok();
+    if let Some(mut parts) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
+        parts.extend(names);
+    }
+    url.map(|url| url.path().to_owned()).unwrap_or_default()
+}
+
 /// A query of what was given. Values are escaped by `Url`.
 pub(super) fn query(path: &str, fields: &[(&str, Option<String>)]) -> String {
     let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
@@ -175,6 +184,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_name_is_escaped_in_a_route() {
+        assert_eq!(route("/v1/kill-switches", &["clients", "acme"]), "/v1/kill-switches/clients/acme");
+        assert_eq!(route("/v1/kill-switches", &["accounts", "a/b c?"]), "/v1/kill-switches/accounts/a%2Fb%20c%3F");
+        assert_eq!(route("/v1/policies", &["account:acme/a b%2F"]), "/v1/policies/account:acme%2Fa%20b%252F");
+    }
 
     #[test]
     fn a_query_holds_what_was_given_and_escapes_it() {

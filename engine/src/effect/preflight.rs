@@ -1,7 +1,10 @@
 //! What stands before an attempt: the policy's verdict, a person where it asks for one, and what is rationed.
 //!
 //! The order is the guard's (S-020): kill switches and policy first, then whoever has to approve, then the plan, which
-//! tells whether the effect is done already. What is rationed is counted with the record of the attempt, in Postgres.
+//! tells whether the effect is done already. The account's mode, and what is rationed, are looked at with the record of the
+//! attempt, in Postgres.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -12,7 +15,7 @@ use super::{AccountTrouble, ActionRow, ActionState};
 use crate::event::{Severity, name};
 use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
-use crate::workflow::{Failure, Parts};
+use crate::workflow::{Failure, Parts, RetryPolicy};
 
 /// A policy, and what it says of the action.
 #[derive(Debug)]
@@ -208,7 +211,10 @@ impl Performance<'_> {
     }
 
     /// The parts that tell Postgres, and everybody, that the platform asked to be left alone for a while.
-    pub(super) fn throttled(&self, after: std::time::Duration) -> Parts {
+    ///
+    /// Nobody stays away for longer than the longest pause between two attempts, whatever the platform says.
+    pub(super) fn throttled(&self, after: Duration) -> Parts {
+        let after = after.min(RetryPolicy::LONGEST);
         let spec = self.spec();
         let until: DateTime<Utc> = self.context.clock().now() + after;
         let part = json!({

@@ -126,6 +126,11 @@ pub(crate) fn judge(policy: &Policy, question: Question<'_>, now: DateTime<Utc>)
         let reason = "`content_flags` of the payload must be a list of texts";
         return Verdict::by(policy, Decision::Block, "compliance/content_flags", reason);
     }
+    if payload.get("cost_usd_micro").is_some_and(|cost| !cost.is_null() && cost.as_u64().is_none()) {
+        // A price that nobody can count would pass every budget.
+        let reason = "`cost_usd_micro` of the payload must be a whole number, and not below 0";
+        return Verdict::by(policy, Decision::Block, "budgets/cost", reason);
+    }
     if let Some((rule, reason)) = policy.refuses(&flags, &texts) {
         return Verdict::by(policy, Decision::Block, rule, reason);
     }

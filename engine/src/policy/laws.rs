@@ -46,6 +46,9 @@ fn each_rule_decides_by_its_name() {
         (json!({"compliance": {"allow_flags": ["new"]}}), json!({"content_flags": ["new"]}), said(Allow, "allowed")),
         (json!({}), json!({"content_flags": "gore"}), said(Block, "compliance/content_flags")),
         (json!({}), json!({"content_flags": [7]}), said(Block, "compliance/content_flags")),
+        (json!({}), json!({"cost_usd_micro": 5.5}), said(Block, "budgets/cost")),
+        (json!({}), json!({"cost_usd_micro": "6"}), said(Block, "budgets/cost")),
+        (json!({}), json!({"cost_usd_micro": -1}), said(Block, "budgets/cost")),
         (
             json!({"compliance": {"banned_terms": ["Free Money"]}}),
             json!({"a": [{"b": "get FREE money"}]}),
