@@ -3,6 +3,7 @@
 //! Owns how the outside speaks to the engine. Knows no SQL beyond starting a server, and no queue.
 
 pub mod app;
+mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -137,36 +137,43 @@ pub fn size(document: &Value) -> usize {
 /// gives back has the fingerprint of what was stored.
 pub fn fingerprint(document: &Value) -> String {
     let mut hash = Sha256::new();
-    feed(document, &mut hash);
+    feed(document, &mut |part| hash.update(part));
     hex::encode(hash.finalize())
+}
+
+/// The canonical form itself.
+pub fn canonical(document: &Value) -> String {
+    let mut text = String::new();
+    feed(document, &mut |part| text.push_str(part));
+    text
 }
 
 /// Feeds the canonical text. `serde_json`'s own order of keys depends on its features, so it is no
 /// canonical one.
-fn feed(document: &Value, hash: &mut Sha256) {
+fn feed(document: &Value, sink: &mut impl FnMut(&str)) {
     match document {
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();
             sorted.sort_by(|one, two| one.0.cmp(two.0));
-            hash.update("{");
+            sink("{");
             for (n, (name, value)) in sorted.into_iter().enumerate() {
-                hash.update(if n == 0 { "" } else { "," });
-                hash.update(Value::from(name.as_str()).to_string());
-                hash.update(":");
-                feed(value, hash);
+                sink(if n == 0 { "" } else { "," });
+                sink(&Value::from(name.as_str()).to_string());
+                sink(":");
+                feed(value, sink);
             }
-            hash.update("}");
+            sink("}");
         }
         Value::Array(items) => {
-            hash.update("[");
+            sink("[");
             for (n, item) in items.iter().enumerate() {
-                hash.update(if n == 0 { "" } else { "," });
-                feed(item, hash);
+                sink(if n == 0 { "" } else { "," });
+                feed(item, sink);
             }
-            hash.update("]");
+            sink("]");
         }
-        Value::Number(number) => hash.update(as_stored(number)),
-        scalar => hash.update(scalar.to_string()),
+        Value::Number(number) => sink(&as_stored(number)),
+        scalar => sink(&scalar.to_string()),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct EngineOptions {
     pub clock: Clock,
     /// Who is told of spans; nobody by default.
     pub traces: Traces,
+    /// How the audit trail is sealed; unsigned by default.
+    pub sealing: crate::audit::Sealing,
 }
 
 impl EngineOptions {
@@ -58,6 +60,7 @@ impl EngineOptions {
             registry,
             clock: Clock::system(),
             traces: Traces::default(),
+            sealing: crate::audit::Sealing::default(),
         }
     }
 }
@@ -118,6 +121,7 @@ impl Engine {
             wakes,
             call_skew: options.call_skew,
             traces: options.traces,
+            sealing: options.sealing,
             running: Mutex::default(),
             coming: crate::store::writer::Coming::default(),
             endings: crate::run::Endings::default(),

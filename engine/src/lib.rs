@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod artifact;
+pub mod audit;
 pub mod clock;
 pub mod document;
 pub mod effect;

@@ -113,6 +113,16 @@ pub struct AuditFilter {
     phases: Option<Vec<String>>,
     /// Of this client; of use to tokens of every client.
     client_id: Option<String>,
+    /// About actions on this platform.
+    platform: Option<String>,
+    /// About actions for this account.
+    account_id: Option<String>,
+    /// About actions of this type.
+    action_type: Option<String>,
+    /// Not before this time.
+    since: Option<Time>,
+    /// Before this time.
+    until: Option<Time>,
 }
 
 impl CommandFilter {
@@ -179,6 +189,11 @@ impl AuditFilter {
             actor: self.actor,
             phases: self.phases.unwrap_or_default(),
             client_id: self.client_id,
+            platform: self.platform,
+            account_id: self.account_id,
+            action_type: self.action_type,
+            since: self.since.map(|time| time.0),
+            until: self.until.map(|time| time.0),
         })
     }
 }

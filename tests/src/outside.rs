@@ -101,7 +101,7 @@ impl Effect for Post {
     async fn look(&self, _: &Look) -> Result<Sighting, StepError> {
         self.ledger.looks.fetch_add(1, Ordering::SeqCst);
         let seen = !self.promises.hides && self.ledger.count(&self.key) > 0;
-        Ok(if seen { Sighting::Present(receipt(&self.key)) } else { Sighting::Absent })
+        Ok(if seen { Sighting::Present(receipt(&self.key).into()) } else { Sighting::Absent })
     }
 
     async fn call(&self, permit: EffectPermit, _: Prepared) -> CallOutcome {
@@ -126,7 +126,7 @@ impl Effect for Post {
                 ledger.apply(&key);
             });
             drop(applied.await);
-            return CallOutcome::Done(receipt(&self.key));
+            return CallOutcome::Done(receipt(&self.key).into());
         }
         let known = self.promises.honours_keys && self.ledger.count(permit.idempotency_key()) > 0;
         if !known {
@@ -135,7 +135,7 @@ impl Effect for Post {
         if first && self.promises.loses_answer {
             return CallOutcome::Ambiguous(Failure::new("lost", "the answer was lost"));
         }
-        CallOutcome::Done(receipt(&self.key))
+        CallOutcome::Done(receipt(&self.key).into())
     }
 }
 

@@ -71,7 +71,7 @@ impl Effect for Post {
     async fn call(&self, permit: EffectPermit, _: Prepared) -> CallOutcome {
         self.platform.calls.fetch_add(1, Ordering::SeqCst);
         drop(self.platform.answers.acquire().await);
-        CallOutcome::Done(json!({"id": permit.idempotency_key()}))
+        CallOutcome::Done(json!({"id": permit.idempotency_key()}).into())
     }
 }
 

@@ -126,7 +126,7 @@ impl Effect for Post {
         self.platform.calls.fetch_add(1, Ordering::SeqCst);
         drop(self.platform.answers.acquire().await);
         self.platform.at_once.lock().unwrap().0 -= 1;
-        CallOutcome::Done(json!({"id": permit.idempotency_key()}))
+        CallOutcome::Done(json!({"id": permit.idempotency_key()}).into())
     }
 }
 

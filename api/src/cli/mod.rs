@@ -5,6 +5,7 @@
 //! its file, a variant of `Command` and a line in `run`.
 
 mod api;
+mod audit;
 mod bench;
 mod config;
 mod demo;
@@ -100,6 +101,9 @@ pub(crate) enum Command {
     /// Say what may be done, when and how often.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Search the audit trail, and verify that nobody has changed it.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Follow what happens.
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -168,6 +172,7 @@ async fn run(cli: Cli) -> Result<Exit, Trouble> {
         Command::Gates(command) => interruptible(gates::run(command, out)).await,
         Command::Kill(command) => interruptible(kill::run(command, out)).await,
         Command::Policy(command) => interruptible(policy::run(command, out)).await,
+        Command::Audit(command) => interruptible(audit::run(command, out)).await,
         Command::Events(command) => interruptible(events::run(command, out)).await,
         // It has a database to put away, so it looks after Ctrl-C itself.
         Command::Bench(args) => Box::pin(bench::run(args, out)).await,

@@ -1,11 +1,19 @@
 //! `fermata runs`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use fermata_engine::clock::Clock;
+use serde_json::{Map, Value, json};
 
 use super::api::{Api, ApiArgs};
 use super::{Output, field, table};
 use crate::process::{Exit, Trouble};
+
+/// How often a bundle is asked for until all of it is sealed, and how long between.
+const SEAL_PATIENCE: u32 = 20;
+const SEAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What can be done with commands and their runs.
 #[derive(Debug, Subcommand)]
@@ -22,6 +30,20 @@ pub(crate) enum RunsCommand {
     /// Let a command go on that waits for the end of a takeover.
     #[command(after_help = "Example:\n  fermata runs resume 0190… --comment 'logged in by hand'")]
     Resume(ResumeArgs),
+    /// Export what proves a command to somebody who has no database.
+    #[command(after_help = "Example:\n  fermata runs export 0190… --out proof.json\n  node tests/audit/verify.mjs proof.json\n\n\
+        Waits a few seconds until the newest audit rows are sealed. docs/audit.md says what the bundle shows.")]
+    Export(ExportArgs),
+}
+
+/// Which command, and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The file; standard output when left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    one: OneArgs,
 }
 
 /// Which commands.
@@ -92,6 +114,7 @@ pub(super) async fn run(command: RunsCommand, out: Output) -> Result<Exit, Troub
             let body = present([("comment", args.comment.map(Value::from)), ("outputs", args.outputs)]);
             moved(args.one, "resume", body, out).await
         }
+        RunsCommand::Export(args) => export(args, out).await,
     }
 }
 
@@ -179,10 +202,38 @@ async fn moved(one: OneArgs, verb: &str, body: Value, out: Output) -> Result<Exi
     Ok(Exit::Done)
 }
 
+async fn export(args: ExportArgs, out: Output) -> Result<Exit, Trouble> {
+    let api = Api::find(&args.one.api)?;
+    let path = route("/v1/commands", &[&args.one.id, "proof"]);
+    let clock = Clock::system();
+    let mut bundle = api.get(&path).await?;
+    for _ in 0..SEAL_PATIENCE {
+        if bundle["unsealed"] == 0 {
+            break;
+        }
+        clock.wait(SEAL_PAUSE).await;
+        bundle = api.get(&path).await?;
+    }
+    match &args.out {
+        Some(file) => {
+            let text = format!("{bundle:#}\n");
+            std::fs::write(file, text).map_err(|error| Trouble::file("cannot write", file, &error))?;
+            let rows = bundle["audit"].as_array().into_iter().flatten().flat_map(|part| part["entries"].as_array());
+            let rows = rows.flatten().filter(|entry| entry["text"].is_string()).count();
+            let done = json!({ "file": file, "rows": rows, "unsealed": bundle["unsealed"] });
+            out.print(&done, || format!("{}  {rows} audit rows", file.display()));
+        }
+        None => out.print(&bundle, || format!("{bundle:#}")),
+    }
+    if bundle["unsealed"] == 0 {
+        return Ok(Exit::Done);
+    }
+    Err(Trouble::failed(format!("{} audit rows are not under a signed head", bundle["unsealed"]))
+        .remedy("see that a worker runs, and try again"))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -368,6 +368,26 @@ pub static GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Audit",
+        keys: &[
+            Key::new(
+                "AUDIT_KEY_FILE",
+                Kind::Path,
+                "The Ed25519 key (PEM) that signs the ends of audit chains; made as `audit-key.pem` in the data folder when not set.",
+            )
+            .example("/etc/fermata/audit-key.pem"),
+            Key::new(
+                "AUDIT_HEADS_FILE",
+                Kind::Path,
+                "Where signed ends are appended, a line each; `audit-heads.ndjson` in the data folder when not set. Keep it where the database's administrators cannot write.",
+            )
+            .example("/var/log/fermata/audit-heads.ndjson"),
+            Key::new("AUDIT_HEADS_URL", HTTP, "Where signed ends are also posted, as `{\"heads\": [...]}`.")
+                .example("https://notary.example.com/heads")
+                .secret(),
+        ],
+    },
+    Group {
         title: "Browser",
         keys: &[
             Key::new(

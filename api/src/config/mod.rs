@@ -95,6 +95,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `FERMATA_ARTIFACTS_DIR`, or `artifacts` in the data folder.
     pub artifacts_dir: PathBuf,
+    /// `AUDIT_KEY_FILE`, or `audit-key.pem` in the data folder.
+    pub audit_key_file: PathBuf,
+    /// `AUDIT_HEADS_FILE`, or `audit-heads.ndjson` in the data folder.
+    pub audit_heads_file: PathBuf,
+    /// `AUDIT_HEADS_URL`.
+    pub audit_heads_url: Option<Secret>,
     /// `FERMATA_DRAIN_SECS`.
     pub drain: Duration,
     /// `DATABASE_URL`; set whenever a served role is among the roles.
@@ -198,6 +204,11 @@ impl Config {
             roles,
             config_file: values.optional("FERMATA_CONFIG")?,
             artifacts_dir: values.optional("FERMATA_ARTIFACTS_DIR")?.unwrap_or_else(|| data_dir.join("artifacts")),
+            audit_key_file: values.optional("AUDIT_KEY_FILE")?.unwrap_or_else(|| data_dir.join("audit-key.pem")),
+            audit_heads_file: values
+                .optional("AUDIT_HEADS_FILE")?
+                .unwrap_or_else(|| data_dir.join("audit-heads.ndjson")),
+            audit_heads_url: values.optional("AUDIT_HEADS_URL")?,
             data_dir,
             drain: values.get("FERMATA_DRAIN_SECS")?,
             database_url: values.optional("DATABASE_URL")?,

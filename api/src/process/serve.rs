@@ -20,6 +20,7 @@ use super::listeners::Bound;
 use super::signals::Signals;
 use super::{Exit, Ready, ReadyNode, Trouble};
 use crate::app::{AppOptions, AppState, app_with};
+use crate::audit::sealing;
 use crate::auth::InternalKey;
 use crate::config::{Config, Role, Site};
 use crate::graphql::GraphqlOptions;
@@ -234,6 +235,9 @@ async fn open(
     wanted.call_skew = config.call_skew;
     wanted.clock = clock.clone();
     wanted.traces = traces;
+    if config.roles.contains(&Role::Worker) {
+        wanted.sealing = sealing(config)?;
+    }
     Ok((Engine::open(wanted).await?, catalog))
 }
 

@@ -1,13 +1,17 @@
 //! Actions: attempts at side effects, over all commands or of one.
 
+use axum::Json;
+use axum::extract::{Path, State};
 use axum::response::Response;
-use fermata_engine::read::ActionFilter;
+use fermata_engine::read::{ActionFilter, ActionView};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::asked::Asked;
-use super::query::{listed, page, words};
+use super::query::{id, listed, page, words};
 use super::wire;
+use crate::app::AppState;
+use crate::auth::Caller;
 use crate::error::Problem;
 
 /// Filters of the list.
@@ -50,6 +54,21 @@ pub(super) async fn of_command(asked: Asked<ActionQuery>) -> Result<Response, Pr
 )]
 pub(super) async fn list(asked: Asked<ActionQuery>) -> Result<Response, Problem> {
     found(asked).await
+}
+
+/// Read an action, with what proves its outcome.
+#[utoipa::path(
+    get, path = "/v1/actions/{id}", operation_id = "getAction", tag = "actions",
+    params(("id" = String, Path, description = "The action.")),
+    responses((status = 200, description = "The action.", body = wire::Action))
+)]
+pub(super) async fn read(
+    State(app): State<AppState>,
+    Caller(by): Caller,
+    Path(action): Path<String>,
+) -> Result<Json<ActionView>, Problem> {
+    let found = app.engine.action(&by, id(&action, "action")?).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("action"))
 }
 
 async fn found(asked: Asked<ActionQuery>) -> Result<Response, Problem> {

@@ -8,6 +8,7 @@ mod accounts;
 mod actions;
 mod artifacts;
 mod asked;
+mod audit;
 pub(crate) mod body;
 pub(crate) mod commands;
 mod control;
@@ -65,6 +66,10 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(steps::list))
         .routes(routes!(actions::of_command))
         .routes(routes!(actions::list))
+        .routes(routes!(actions::read))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+        .routes(routes!(audit::proof))
         .routes(routes!(events::of_command))
         .routes(routes!(events::list))
         .routes(routes!(gates::of_command))
@@ -89,6 +94,7 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(schemas::command))
         .routes(routes!(schemas::event_envelope))
         .routes(routes!(schemas::event))
+        .routes(routes!(schemas::audit_event))
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::read))
         .routes(routes!(workflows::inputs))

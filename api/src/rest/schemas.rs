@@ -38,6 +38,8 @@ pub(crate) enum SchemaFamily {
     Event,
     /// A flow document.
     Flow,
+    /// An event of the audit trail.
+    Audit,
 }
 
 /// One schema.
@@ -45,7 +47,7 @@ pub(crate) enum SchemaFamily {
 pub(crate) struct SchemaRef {
     /// What it describes.
     pub family: SchemaFamily,
-    /// The type of command or event; `command`, `event` or `flow` for the schemas of all of them.
+    /// The type of command or event; `command`, `event`, `audit-event` or `flow` for the schemas of all of them.
     pub name: String,
     /// Its identity, the same in every installation.
     pub id: String,
@@ -115,6 +117,15 @@ pub(super) async fn event(Path(kind): Path<String>) -> Result<impl IntoResponse,
     Ok((SCHEMA_JSON, known.schema().to_string()))
 }
 
+/// The schema of events of the audit trail (S-075 to S-083).
+#[utoipa::path(
+    get, path = "/v1/schemas/audit-event", operation_id = "auditEventSchema", tag = "schemas",
+    responses((status = 200, description = "A JSON Schema.", content_type = "application/schema+json", body = Object))
+)]
+pub(super) async fn audit_event() -> impl IntoResponse {
+    (SCHEMA_JSON, fermata_engine::audit::schema().to_string())
+}
+
 /// Every published schema.
 fn all(registry: &Registry, flow: &Value) -> Vec<(SchemaRef, Value)> {
     let about = |family, name: &str, path: String, schema: Value| {
@@ -130,6 +141,8 @@ fn all(registry: &Registry, flow: &Value) -> Vec<(SchemaRef, Value)> {
     all.extend(events::TYPES.iter().map(|known| {
         about(SchemaFamily::Event, known.name, format!("/v1/schemas/event/{}", known.name), known.schema())
     }));
+    let audit = fermata_engine::audit::schema();
+    all.push(about(SchemaFamily::Audit, "audit-event", "/v1/schemas/audit-event".to_owned(), audit));
     all.push(about(SchemaFamily::Flow, "flow", "/v1/schemas/flow".to_owned(), flow.clone()));
     all
 }

@@ -46,9 +46,11 @@ macro_rules! wire {
 
 wire! {
     AccountModeRequest: accounts::AccountModeRequest,
+    Action: read::ActionView,
     ActionList: Paged<read::ActionView>,
     Artifact: read::ArtifactView,
     ArtifactList: Paged<read::ArtifactView>,
+    AuditList: Paged<fermata_engine::audit::AuditEvent>,
     CancelRequest: control::CancelRequest,
     Command: read::CommandView,
     CommandAccepted: commands::CommandAccepted,
@@ -73,6 +75,7 @@ wire! {
     Problem: error::ProblemBody,
     ProblemPage: error::pages::PageView,
     ProblemPageList: problems::ProblemPageList,
+    ProofBundle: fermata_engine::audit::ProofBundle,
     Proposal: policy::Proposal,
     Readiness: probes::Readiness,
     ResumeRequest: control::ResumeRequest,
@@ -85,6 +88,8 @@ wire! {
     TokenCreated: tokens::TokenCreated,
     TokenList: Paged<access::TokenView>,
     TokenRequest: tokens::TokenRequest,
+    Verification: fermata_engine::audit::Verification,
+    VerifyRequest: super::audit::VerifyRequest,
     Workflow: workflows::WorkflowView,
     WorkflowList: workflows::WorkflowList,
 }

@@ -103,6 +103,11 @@ impl Principal {
         self.client_id == EVERY_CLIENT
     }
 
+    /// Refuses a principal of one client only.
+    pub fn require_every_client(&self) -> Result<(), Denied> {
+        if self.acts_for_all() { Ok(()) } else { Err(Denied::Client(EVERY_CLIENT.to_owned())) }
+    }
+
     /// For which client a submission is: the one that it names, the principal's own, or, for a
     /// principal of every client, `default`.
     pub fn client_for(&self, named: Option<String>, default: Option<&str>) -> Result<String, NoClient> {

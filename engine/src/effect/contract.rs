@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EffectPermit;
-use crate::id::{ActionId, RunId};
+use crate::id::{ActionId, ArtifactId, RunId};
 use crate::trace::TraceContext;
 use crate::workflow::{Failure, StepError};
 
@@ -81,20 +81,71 @@ impl EffectSpec {
     }
 }
 
+/// What shows an outcome to whoever comes later (S-013, S-047): ids and pointers, never content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Evidence {
+    /// What we called the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What the platform called its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// What the platform calls what was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<String>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permalink: Option<String>,
+    /// The status that the platform answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// Pictures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub screenshots: Vec<ArtifactId>,
+    /// SHA-256 of the page, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dom_hash: Option<String>,
+}
+
+/// What an effect leaves behind: what its step returns, and what shows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Receipt {
+    /// What the step returns: whatever identifies the effect (id, permalink, ...).
+    pub output: Value,
+    /// What shows it.
+    pub evidence: Evidence,
+}
+
+impl From<Value> for Receipt {
+    /// A field `id` is what the platform calls what was made, a field `permalink` where it is.
+    fn from(output: Value) -> Self {
+        let text = |name: &str| match output.get(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let evidence = Evidence { object_id: text("id"), permalink: text("permalink"), ..Evidence::default() };
+        Self { output, evidence }
+    }
+}
+
 /// What a read-only look found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sighting {
-    /// The effect is there; the receipt identifies it (id, permalink, ...).
-    Present(Value),
+    /// The effect is there.
+    Present(Receipt),
     /// The effect was not found.
     Absent,
+    /// There is no way to look: nothing is ever found, and that proves nothing.
+    Blind,
 }
 
 /// How a call ended, as far as the caller can tell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallOutcome {
     /// The platform said that it is done.
-    Done(Value),
+    Done(Receipt),
     /// The platform said that it did not do it: nothing changed, and `retry` says whether a
     /// successor may succeed.
     Refused {
@@ -152,4 +203,9 @@ pub trait Effect: Send + Sync {
 
     /// Changes the outside world. Must end before [`EffectPermit::call_deadline`].
     async fn call(&self, permit: EffectPermit, prepared: Prepared) -> CallOutcome;
+
+    /// Whether people see it where it is (S-053), read-only: what shows that, or `None` when they do not, or nobody can tell.
+    async fn surface(&self, _look: &Look, _permalink: &str) -> Result<Option<Evidence>, StepError> {
+        Ok(None)
+    }
 }

@@ -6,8 +6,9 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::perform::{Performance, Stage};
-use super::record::{audit, move_parts};
-use super::{ActionRow, ActionState, Sighting};
+use super::record::{Audited, audit, move_parts, proof};
+use super::{ActionRow, ActionState, Evidence, Receipt, Sighting};
+use crate::audit::AuditStatus;
 use crate::rigged::crash_point;
 use crate::telemetry;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
@@ -32,6 +33,7 @@ impl Performance<'_> {
         self.context.session.write(parts).await;
         crash_point!("unknown-after-recorded");
         telemetry::effect_unknown(self.spec().lane.as_str());
+        self.tell(action.id, ActionState::Unknown, Some(failure));
         let now = self.context.clock().now();
         self.remember(action.id, ActionState::Unknown, |row| {
             row.looks = 0;
@@ -57,8 +59,10 @@ impl Performance<'_> {
             return Stage::Again;
         }
         let active = self.context.session.active();
-        if let Ok(Sighting::Present(receipt)) = self.sight(Some(&action)).await {
-            return self.confirm(&action, receipt, 1).await;
+        if let Ok(Sighting::Present(seen)) = self.sight(Some(&action)).await {
+            let shown = seen.evidence.clone();
+            let receipt = action.answer.clone().map_or(seen, Receipt::from);
+            return self.confirm(&action, receipt, Some(shown)).await;
         }
         self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
         let now = self.context.clock().now();
@@ -74,27 +78,32 @@ impl Performance<'_> {
     async fn decided(&self, action: &ActionRow, happened: bool, actor: &str, outputs: Value) -> Stage {
         self.context.session.state().mailbox.forget_gate(&self.gate_key());
         let closed = ActionState::PostcheckComplete;
+        let id = action.id;
         if happened {
-            let receipt = if outputs.is_null() { json!({"confirmed_by": actor}) } else { outputs };
-            let detail = json!({"effect": true, "receipt": receipt});
-            let parts = move_parts(self.context, &self.identity, action.id, closed, &detail);
-            self.remember(action.id, closed, |row| row.receipt = Some(receipt.clone()));
+            let output = if outputs.is_null() { json!({"confirmed_by": actor}) } else { outputs };
+            let Receipt { output: receipt, evidence } = Receipt::from(output);
+            let ended = ActionState::ConfirmedSuccess;
+            let detail = json!({"effect": true, "receipt": receipt, "ended": ended.as_str(), "evidence": evidence});
+            let mut parts = proof(id, "person", &evidence);
+            parts.extend(move_parts(self.context, &self.identity, id, closed, &detail));
+            self.remember(id, closed, |row| row.receipt = Some(receipt.clone()));
             self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
+            self.tell(id, ended, None);
             return Stage::Done(receipt);
         }
         let repeat = outputs.get("repeat").and_then(Value::as_bool) == Some(true);
-        let mut parts = move_parts(self.context, &self.identity, action.id, closed, &json!({"effect": false}));
+        let ended = ActionState::ConfirmedFailed;
+        let detail = json!({"effect": false, "ended": ended.as_str()});
+        let mut parts = proof(id, "person", &Evidence::default());
+        parts.extend(move_parts(self.context, &self.identity, id, closed, &detail));
         if repeat {
-            parts = parts.rare(json!({"op": "allow_repeat", "action_id": action.id}));
-            parts.audits.push(audit(
-                self.context,
-                action.id,
-                actor,
-                "repeat_allowed",
-                &json!({"action_id": action.id}),
-            ));
+            parts = parts.rare(json!({"op": "allow_repeat", "action_id": id}));
+            let status = AuditStatus::ConfirmedFailed;
+            let about = Audited { id, actor, phase: "repeat_allowed", status, level: 1 };
+            parts.audits.push(audit(self.context, &self.identity, &about, &json!({})));
         }
         self.remember(action.id, closed, |row| row.effect = Some(false));
+        self.tell(id, ended, None);
         let failure = Failure::new("effect_denied", format!("{actor} says that it did not happen"));
         Stage::Failed { failure, retry: repeat, after: None, parts }
     }

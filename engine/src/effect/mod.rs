@@ -21,7 +21,7 @@ mod settle;
 pub(crate) use account::ModeTurn;
 pub use account::{AccountMode, AccountName, AccountTrouble, AccountView};
 pub use action::{ActionState, IllegalMove};
-pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Lane, Look, Prepared, Sighting};
+pub use contract::{Absence, CallOutcome, Effect, EffectSpec, Evidence, Lane, Look, Prepared, Receipt, Sighting};
 pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError, SwitchScope, SwitchTurn, UnderWay};
 pub(crate) use kill_switch::{EVERY, Extent, MAX_UNDER_WAY};
 pub(crate) use perform::perform;

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::permit::{Passed, guard};
 use super::preflight::{Judged, kill_switch};
-use super::record::{Identity, attempt_parts, move_parts, resend_parts};
-use super::{ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Settling, Sighting, next};
+use super::record::{Identity, answered_parts, attempt_parts, close_parts, move_parts, proof, resend_parts};
+use super::row::Answer;
+use super::{
+    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Evidence, Lane, Look, Next, Prepared, Receipt, Settling, Sighting,
+    next,
+};
+use crate::audit::episode_id;
 use crate::event::{Severity, name};
 use crate::id::ActionId;
 use crate::rigged::{crash_point, mutant};
@@ -80,7 +85,11 @@ impl Performance<'_> {
             }
             self.context.session.cleared().await;
             let began_at = *began.get_or_insert_with(|| self.context.clock().now());
-            let stage = match self.current() {
+            let current = self.current();
+            if let Some(action) = &current {
+                self.identity.policy_hash.clone_from(&action.policy_hash);
+            }
+            let stage = match current {
                 Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
                 Some(action) if action.state == ActionState::Unknown => self.unknown(action).await,
                 Some(action) if action.fulfilled() => self.fulfilled(&action).await,
@@ -175,7 +184,7 @@ impl Performance<'_> {
             None => call.await,
         };
         let stage = match outcome {
-            CallOutcome::Done(receipt) => self.confirm(&action, receipt, 0).await,
+            CallOutcome::Done(receipt) => self.answered(&action, receipt).await,
             CallOutcome::Refused { failure, retry, after } => self.refused(&action, &failure, retry, after),
             CallOutcome::Ambiguous(failure) if mutant!("retry-after-timeout") => {
                 self.refused(&action, &failure, true, None)
@@ -244,13 +253,51 @@ impl Performance<'_> {
         outcome
     }
 
+    /// The platform says that it did it. Its word is one thing, what it shows another (S-052, S-054): over an API, where a
+    /// look is cheap, nothing is confirmed before it is seen, or nobody can look.
+    async fn answered(&self, action: &ActionRow, receipt: Receipt) -> Stage {
+        let sighting = match self.spec().lane {
+            Lane::Api => self.sight(Some(action)).await,
+            Lane::Browser | Lane::Hybrid => Ok(Sighting::Blind),
+        };
+        match sighting {
+            Ok(Sighting::Present(seen)) => self.confirm(action, receipt, Some(seen.evidence)).await,
+            Ok(Sighting::Blind) => self.confirm(action, receipt, None).await,
+            Ok(Sighting::Absent) | Err(_) => {
+                self.context.session.write(answered_parts(action.id, &receipt)).await;
+                let Receipt { output, evidence } = receipt;
+                self.remember(action.id, ActionState::Attempted, |row| {
+                    row.looks += 1;
+                    row.answer = Some(Answer { output, evidence });
+                });
+                Stage::Again
+            }
+        }
+    }
+
     /// The platform has it: outcome, postcheck and checkpoint are one record.
     ///
-    /// `looks` is 1 when a look found it, 0 when the platform answered.
-    pub(super) async fn confirm(&self, action: &ActionRow, receipt: Value, looks: u16) -> Stage {
-        let detail = json!({"effect": true, "receipt": receipt, "level": 2, "looks": looks});
-        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedSuccess, &detail);
-        parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
+    /// `seen` is what a look showed, if it was looked for; `receipt` is what the platform answered, or what was found.
+    pub(super) async fn confirm(&self, action: &ActionRow, receipt: Receipt, seen: Option<Evidence>) -> Stage {
+        let (receipt, evidence) = (receipt.output, receipt.evidence);
+        let surface = match (&seen, &evidence.permalink) {
+            (Some(_), Some(permalink)) => self.effect.surface(&self.look(Some(action)), permalink).await.ok().flatten(),
+            _ => None,
+        };
+        let mut parts = Parts::default();
+        if action.answer.is_none() {
+            parts.extend(proof(action.id, "answer", &evidence));
+        }
+        for (kind, shown) in [("look", &seen), ("surface", &surface)] {
+            parts.extend(shown.as_ref().map_or_else(Parts::default, |shown| proof(action.id, kind, shown)));
+        }
+        let level = if surface.is_some() { 3 } else { 1 + u8::from(seen.is_some()) };
+        let looks = u8::from(seen.is_some());
+        let (id, to) = (action.id, ActionState::ConfirmedSuccess);
+        let detail =
+            json!({"effect": true, "receipt": receipt, "level": level, "looks": looks, "evidence": evidence});
+        parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
+        parts.extend(close_parts(self.context, &self.identity, id, to, &evidence));
         if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
             parts =
                 parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
@@ -264,14 +311,17 @@ impl Performance<'_> {
         self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
         crash_point!("effect-after-outcome");
         telemetry::effect_confirmed(self.spec().lane.as_str());
+        self.tell(action.id, to, None);
         Stage::Done(receipt)
     }
 
     /// The platform has not got it, and says so, or nothing was sent.
     fn refused(&self, action: &ActionRow, failure: &Failure, retry: bool, after: Option<Duration>) -> Stage {
         let detail = json!({"effect": false, "error": failure});
-        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::ConfirmedFailed, &detail);
-        parts.extend(move_parts(self.context, &self.identity, action.id, ActionState::PostcheckComplete, &json!({})));
+        let (id, to) = (action.id, ActionState::ConfirmedFailed);
+        let mut parts = move_parts(self.context, &self.identity, id, to, &detail);
+        parts.extend(close_parts(self.context, &self.identity, id, to, &Evidence::default()));
+        self.tell(id, to, Some(failure));
         parts.extend(after.map_or_else(Parts::default, |after| self.throttled(after)));
         self.remember(action.id, ActionState::PostcheckComplete, |row| row.effect = Some(false));
         Stage::Failed { failure: failure.clone(), retry, after, parts }
@@ -300,6 +350,7 @@ impl Performance<'_> {
             call_deadline: action.call_deadline.unwrap_or(now),
             call_skew: TimeDelta::from_std(self.context.session.host.call_skew).unwrap_or_default(),
             now,
+            answered: action.answer.is_some(),
         };
         let move_on = match sighting {
             Some(sighting) => next(&settling, sighting),
@@ -307,7 +358,12 @@ impl Performance<'_> {
             None => Next::LookAgain(soon),
         };
         match move_on {
-            Next::Confirm(receipt) => self.confirm(&action, receipt, 1).await,
+            Next::Confirm(seen) => {
+                let shown = seen.evidence.clone();
+                // What the platform answered is what the step returns, if it is known.
+                let receipt = action.answer.clone().map_or(seen, Receipt::from);
+                self.confirm(&action, receipt, Some(shown)).await
+            }
             Next::Disprove => {
                 self.refused(&action, &Failure::new("effect_absent", "the call never took effect"), true, None)
             }
@@ -349,7 +405,7 @@ impl Performance<'_> {
         });
         // The first call may have been applied whatever this one is told, so a refusal proves nothing.
         let stage = match self.call(&action, prepared, deadline, ends).await {
-            CallOutcome::Done(receipt) => self.confirm(&action, receipt, 0).await,
+            CallOutcome::Done(receipt) => self.answered(&action, receipt).await,
             CallOutcome::Ambiguous(failure) | CallOutcome::Refused { failure, retry: true, .. } => {
                 self.ambiguous(&action, &failure)
             }
@@ -398,6 +454,18 @@ impl Performance<'_> {
         StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
     }
 
+    /// One line of the log for each outcome (S-084, S-088): ids, and the code of what went wrong.
+    pub(super) fn tell(&self, id: ActionId, status: ActionState, failure: Option<&Failure>) {
+        let spec = self.spec();
+        info!(
+            episode_id = %episode_id(self.context.run_id(), self.context.session.claim.epoch), action_id = %id,
+            client_id = self.context.client_id(), platform_account_id = spec.account_id, platform = spec.platform,
+            action_type = spec.action_type, lane = spec.lane.as_str(), status = status.as_str(),
+            error_code = failure.map(|failure| failure.code.as_str()), run.id = %self.context.run_id(),
+            "side_effect.action"
+        );
+    }
+
     /// Keeps the action as it now stands, so that the next stage sees it.
     pub(super) fn remember(&self, id: ActionId, to: ActionState, change: impl FnOnce(&mut ActionRow)) {
         let now = self.context.clock().now();
@@ -412,6 +480,7 @@ impl Performance<'_> {
             effect: None,
             receipt: None,
             policy_hash: String::new(),
+            answer: None,
             updated_at: now,
         });
         row.state = to;

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::perform::{Performance, Stage, failed};
 use super::preflight::refusal;
-use super::record::{attempt_parts, move_parts, plan_parts};
+use super::record::{attempt_parts, close_parts, move_parts, plan_parts, proof};
 use super::{ActionRow, ActionState, Sighting};
 use crate::id::ActionId;
 use crate::rigged::crash_point;
@@ -34,32 +34,37 @@ impl Performance<'_> {
             Sighting::Absent
         };
         let id = ActionId::new(self.context.clock());
+        judged.policy.hash().clone_into(&mut self.identity.policy_hash);
         let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id, &judged);
-        if let Sighting::Present(receipt) = &sighting {
+        if let Sighting::Present(found) = &sighting {
             // The machine keeps its order: attempted without effect, then confirmed (A.3).
-            let (now, nothing) = (self.context.clock().now(), json!({}));
+            let (now, nothing, to) = (self.context.clock().now(), json!({}), ActionState::ConfirmedSuccess);
             parts.extend(attempt_parts(self.context, &self.identity, id, now, nothing));
-            parts.extend(move_parts(
-                self.context,
-                &self.identity,
-                id,
-                ActionState::ConfirmedSuccess,
-                &json!({"effect": false, "receipt": receipt, "level": 2, "error": {"code": "already_present"}}),
-            ));
-            parts.extend(move_parts(self.context, &self.identity, id, ActionState::PostcheckComplete, &json!({})));
-            parts = parts.step(self.checkpoint(receipt));
+            parts.extend(proof(id, "look", &found.evidence));
+            let detail = json!({
+                "effect": false, "receipt": found.output, "level": 2, "error": {"code": "already_present"},
+                "evidence": found.evidence,
+            });
+            parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
+            parts.extend(close_parts(self.context, &self.identity, id, to, &found.evidence));
+            parts = parts.step(self.checkpoint(&found.output));
         }
         crash_point!("effect-before-plan");
         let written = self.context.session.write_or_conflict(parts).await;
         crash_point!("effect-after-plan");
         drop(active);
         match (written, sighting) {
-            (Ok(()), Sighting::Present(receipt)) => Stage::Done(receipt),
-            (Ok(()), Sighting::Absent) if !allowed => {
-                self.remember(id, ActionState::Blocked, |_| {});
-                Stage::Failed { failure: refusal(&judged.verdict), retry: false, after: None, parts: Parts::default() }
+            (Ok(()), Sighting::Present(found)) => {
+                self.tell(id, ActionState::ConfirmedSuccess, None);
+                Stage::Done(found.output)
             }
-            (Ok(()), Sighting::Absent) => {
+            (Ok(()), _) if !allowed => {
+                self.remember(id, ActionState::Blocked, |_| {});
+                let failure = refusal(&judged.verdict);
+                self.tell(id, ActionState::Blocked, Some(&failure));
+                Stage::Failed { failure, retry: false, after: None, parts: Parts::default() }
+            }
+            (Ok(()), _) => {
                 self.remember(id, ActionState::PreflightPassed, |row| {
                     judged.policy.hash().clone_into(&mut row.policy_hash);
                 });

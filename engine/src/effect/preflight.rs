@@ -198,6 +198,7 @@ impl Performance<'_> {
         let detail = json!({"effect": false, "error": failure});
         let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
         self.remember(action.id, ActionState::Blocked, |_| {});
+        self.tell(action.id, ActionState::Blocked, Some(&failure));
         Stage::Failed { failure, retry: false, after: None, parts }
     }
 

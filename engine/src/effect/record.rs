@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::preflight::Judged;
-use super::{ActionState, EffectSpec};
+use super::{ActionState, EffectSpec, Evidence, Receipt};
+use crate::audit::{AuditProof, AuditRequest, AuditResult, AuditStatus, AuditedAction, Particulars, episode_id};
 use crate::document;
 use crate::event::{Severity, name};
 use crate::id::{ActionId, IntentId, uuid_at};
@@ -25,6 +26,8 @@ pub(crate) struct Identity {
     pub(crate) payload_hash: String,
     /// The key that travels with the call. Derived, so every attempt of the intent has the same.
     pub(crate) idempotency_key: String,
+    /// The policy that its newest action was judged by.
+    pub(crate) policy_hash: String,
 }
 
 impl Identity {
@@ -39,7 +42,8 @@ impl Identity {
             spec.dedupe,
         ]));
         let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
-        Self { spec, name: name.to_owned(), attempt: 1, hash, payload_hash, idempotency_key }
+        let (name, policy_hash) = (name.to_owned(), String::new());
+        Self { spec, name, attempt: 1, hash, payload_hash, idempotency_key, policy_hash }
     }
 
     pub(crate) fn call_timeout(&self) -> TimeDelta {
@@ -113,7 +117,7 @@ pub(crate) fn resend_parts(context: &Context, identity: &Identity, id: ActionId,
     transition(Parts::default().rare(part), Acting(context, identity, id), ActionState::Attempted, &detail)
 }
 
-/// Any later move, with what is known about it.
+/// Any later move, with what is known about it: `{effect, receipt, error, level, looks, evidence, ended}`, each if it is.
 pub(crate) fn move_parts(
     context: &Context,
     identity: &Identity,
@@ -128,6 +132,31 @@ pub(crate) fn move_parts(
     transition(Parts::default().rare(part), Acting(context, identity, id), to, detail)
 }
 
+/// The last move of an action that `ended` so.
+pub(crate) fn close_parts(
+    context: &Context,
+    identity: &Identity,
+    id: ActionId,
+    ended: ActionState,
+    evidence: &Evidence,
+) -> Parts {
+    let detail = json!({"ended": ended.as_str(), "evidence": evidence});
+    move_parts(context, identity, id, ActionState::PostcheckComplete, &detail)
+}
+
+/// Keeps what shows an outcome.
+pub(crate) fn proof(id: ActionId, kind: &str, evidence: &Evidence) -> Parts {
+    Parts::default().rare(json!({"op": "prove", "action_id": id, "kind": kind, "body": evidence}))
+}
+
+/// The platform says that it is done, and does not show it yet: its answer is kept, and the state stays.
+pub(crate) fn answered_parts(id: ActionId, receipt: &Receipt) -> Parts {
+    let answer = json!({"output": receipt.output, "evidence": receipt.evidence});
+    let mut parts = proof(id, "answer", &receipt.evidence);
+    parts = parts.rare(json!({"op": "answered", "action_id": id, "answer": answer}));
+    parts
+}
+
 /// Who moves which action.
 #[derive(Clone, Copy)]
 struct Acting<'a>(&'a Context, &'a Identity, ActionId);
@@ -139,9 +168,8 @@ fn transition(parts: Parts, acting: Acting<'_>, to: ActionState, detail: &Value)
     let data = json!({
         "action_id": id, "name": identity.name, "action_type": spec.action_type, "platform": spec.platform,
         "account_id": spec.account_id, "lane": spec.lane.as_str(), "attempt": identity.attempt, "status": to.as_str(),
-        "level": detail.get("level").and_then(Value::as_u64).unwrap_or(0),
-        "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
-        "detail": without_receipt(detail),
+        "level": level(to, detail), "idempotency_key": identity.idempotency_key, "payload_hash": identity.payload_hash,
+        "detail": without(detail, &["receipt", "ended"]),
     });
     let (kind, severity) = match to {
         ActionState::Attempted => (name::ACTION_ATTEMPTED, Severity::Info),
@@ -151,23 +179,67 @@ fn transition(parts: Parts, acting: Acting<'_>, to: ActionState, detail: &Value)
         _ => (name::ACTION_MOVED, Severity::Info),
     };
     let mut parts = parts.event(kind, severity, &data);
-    parts.audits.push(audit(context, id, "fermata", to.as_str(), &data));
+    let ended = detail.get("ended").and_then(Value::as_str).and_then(ActionState::parse);
+    let audited = Audited {
+        id,
+        actor: "fermata",
+        phase: to.as_str(),
+        status: AuditStatus::of(to, ended),
+        level: level(to, detail),
+    };
+    parts.audits.push(audit(context, identity, &audited, detail));
     parts
 }
 
-/// One audit row.
-pub(crate) fn audit(context: &Context, id: ActionId, actor: &str, phase: &str, body: &Value) -> Value {
+/// How well an outcome is proven, at least: an attempt is the first proof of itself.
+fn level(to: ActionState, detail: &Value) -> u8 {
+    let said = detail.get("level").and_then(Value::as_u64).and_then(|level| u8::try_from(level).ok());
+    said.unwrap_or(0).max(u8::from(to == ActionState::Attempted))
+}
+
+/// What an audit row is about.
+pub(crate) struct Audited<'a> {
+    pub(crate) id: ActionId,
+    pub(crate) actor: &'a str,
+    pub(crate) phase: &'a str,
+    pub(crate) status: AuditStatus,
+    pub(crate) level: u8,
+}
+
+/// One audit row, with pointers instead of content (S-082): the receipt and the error's words are in the action's row.
+pub(crate) fn audit(context: &Context, identity: &Identity, about: &Audited<'_>, detail: &Value) -> Value {
+    let spec = &identity.spec;
+    let evidence = detail.get("evidence").cloned().and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
+    let action = AuditedAction {
+        platform: Some(spec.platform.clone()),
+        platform_account_id: Some(spec.account_id.clone()),
+        lane: Some(spec.lane),
+        action_type: Some(spec.action_type.clone()),
+        idempotency_key: Some(identity.idempotency_key.clone()),
+        policy_snapshot_id: Some(identity.policy_hash.clone()),
+        identity_fingerprint_ok: None,
+        verification_level: Some(about.level),
+        request: Some(AuditRequest::of(&identity.payload_hash, spec.lane)),
+        result: Some(AuditResult::of(about.status, &evidence, detail.get("error"))),
+        proof: Some(AuditProof::of(&evidence)),
+        experiment_id: None,
+        variant_id: None,
+    };
+    let body = Particulars {
+        episode_id: episode_id(context.run_id(), context.session.claim.epoch),
+        action,
+        detail: without(detail, &["receipt", "error", "evidence", "level", "ended", "looks"]),
+    };
     json!({
-        "client_id": context.client_id(), "run_id": context.run_id(), "action_id": id, "actor": actor,
-        "phase": phase, "body": body,
+        "client_id": context.client_id(), "run_id": context.run_id(), "action_id": about.id, "actor": about.actor,
+        "phase": about.phase, "body": body,
     })
 }
 
-/// Events and audit hold pointers, not content (S-082): the receipt is in the action's row.
-fn without_receipt(detail: &Value) -> Value {
+fn without(detail: &Value, names: &[&str]) -> Value {
     let mut detail = detail.clone();
     if let Value::Object(fields) = &mut detail {
-        fields.remove("receipt");
+        fields.retain(|name, _| !names.contains(&name.as_str()));
     }
     detail
 }

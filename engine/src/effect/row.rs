@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ActionState;
+use super::{ActionState, Evidence, Receipt};
 use crate::id::ActionId;
 
 /// One attempt at an intent, as far as carrying it on needs to know.
@@ -20,7 +20,23 @@ pub(crate) struct ActionRow {
     pub(crate) effect: Option<bool>,
     pub(crate) receipt: Option<Value>,
     pub(crate) policy_hash: String,
+    /// What the platform said, while nobody has seen it there yet.
+    pub(crate) answer: Option<Answer>,
     pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// What the platform said that it had done.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) output: Value,
+    #[serde(default)]
+    pub(crate) evidence: Evidence,
+}
+
+impl From<Answer> for Receipt {
+    fn from(answer: Answer) -> Self {
+        Self { output: answer.output, evidence: answer.evidence }
+    }
 }
 
 impl ActionRow {

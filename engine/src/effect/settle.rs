@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Absence, EffectSpec, Sighting};
+use super::{Absence, EffectSpec, Receipt, Sighting};
 use crate::rigged::mutant;
 
 /// What is known about an action in `attempted` or `unknown`.
@@ -16,13 +16,15 @@ pub(crate) struct Settling<'a> {
     /// How far clocks and carriers may be off (`CALL_SKEW`).
     pub(crate) call_skew: TimeDelta,
     pub(crate) now: DateTime<Utc>,
+    /// The platform said that it did it: nothing disproves that, and nothing is sent again.
+    pub(crate) answered: bool,
 }
 
 /// The next move.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Next {
     /// It happened, with this receipt.
-    Confirm(serde_json::Value),
+    Confirm(Receipt),
     /// It did not happen: a successor may start.
     Disprove,
     /// The platform honours keys: send the same call with the same key again.
@@ -35,10 +37,12 @@ pub(crate) enum Next {
 
 /// Decides from one look.
 pub(crate) fn next(settling: &Settling<'_>, sighting: Sighting) -> Next {
-    if let Sighting::Present(receipt) = sighting {
-        return Next::Confirm(receipt);
-    }
-    if settling.spec.honours_keys {
+    let absence = match sighting {
+        Sighting::Present(receipt) => return Next::Confirm(receipt),
+        Sighting::Absent if !settling.answered => settling.spec.absence,
+        Sighting::Absent | Sighting::Blind => Absence::Inconclusive,
+    };
+    if settling.spec.honours_keys && !settling.answered {
         return Next::Resend;
     }
     let visible = i64::try_from(settling.spec.visible_within_ms).unwrap_or(i64::MAX / 2_000);
@@ -46,7 +50,7 @@ pub(crate) fn next(settling: &Settling<'_>, sighting: Sighting) -> Next {
     if settling.now < judged && !mutant!("absence-at-once") {
         return Next::LookAgain(judged);
     }
-    match settling.spec.absence {
+    match absence {
         Absence::Conclusive => Next::Disprove,
         Absence::Inconclusive => Next::Unknown,
     }
@@ -78,15 +82,15 @@ mod tests {
         let call_deadline = DateTime::UNIX_EPOCH;
         let now = call_deadline + TimeDelta::milliseconds(after_deadline_ms);
         let call_skew = TimeDelta::milliseconds(500);
-        next(&Settling { spec, call_deadline, call_skew, now }, sighting)
+        next(&Settling { spec, call_deadline, call_skew, now, answered: false }, sighting)
     }
 
     #[test]
     fn presence_confirms_at_any_time() {
         let spec = spec(false, Absence::Inconclusive);
-        let found = Sighting::Present(json!(7));
-        assert_eq!(decide(&spec, -900, found.clone()), Next::Confirm(json!(7)));
-        assert_eq!(decide(&spec, 90_000, found), Next::Confirm(json!(7)));
+        let found = Sighting::Present(json!(7).into());
+        assert_eq!(decide(&spec, -900, found.clone()), Next::Confirm(json!(7).into()));
+        assert_eq!(decide(&spec, 90_000, found), Next::Confirm(json!(7).into()));
     }
 
     #[test]
@@ -108,5 +112,23 @@ mod tests {
     fn a_platform_that_honours_keys_is_asked_again_with_the_same_key() {
         let spec = spec(true, Absence::Inconclusive);
         assert_eq!(decide(&spec, -900, Sighting::Absent), Next::Resend);
+    }
+
+    #[test]
+    fn what_the_platform_said_it_did_is_never_disproved_or_sent_again() {
+        let call_deadline = DateTime::UNIX_EPOCH;
+        for spec in [spec(true, Absence::Conclusive), spec(false, Absence::Conclusive)] {
+            let decide = |now, sighting| {
+                next(&Settling { spec: &spec, call_deadline, call_skew: TimeDelta::zero(), now, answered: true }, sighting)
+            };
+            let judged = call_deadline + TimeDelta::milliseconds(2_000);
+            assert_eq!(decide(call_deadline, Sighting::Absent), Next::LookAgain(judged));
+            assert_eq!(decide(judged, Sighting::Absent), Next::Unknown);
+        }
+    }
+
+    #[test]
+    fn who_cannot_look_has_disproved_nothing() {
+        assert_eq!(decide(&spec(false, Absence::Conclusive), 90_000, Sighting::Blind), Next::Unknown);
     }
 }

@@ -45,6 +45,7 @@ pub(crate) struct Host {
     /// How far clocks and carriers may be off when a call's absence is judged.
     pub(crate) call_skew: Duration,
     pub(crate) traces: Traces,
+    pub(crate) sealing: crate::audit::Sealing,
     /// The deliveries in memory.
     pub(crate) running: Mutex<HashMap<RunId, Arc<Session>>>,
     pub(crate) coming: Coming,
@@ -139,6 +140,7 @@ pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node,
     tasks.spawn(reconcile::reap(Arc::clone(&host), options.lease));
     tasks.spawn(reconcile::upkeep(Arc::clone(&host)));
     tasks.spawn(reconcile::sweep(Arc::clone(&host)));
+    tasks.spawn(crate::audit::seal(Arc::clone(&host)));
     // One for each batch that may be under way: a claim need not wait for the one before it.
     for claimer in 0..host.writer.lanes() {
         let claims = queue::claim_forever(Arc::clone(&host), claimer, Arc::clone(&slots), lease.clone(), send.clone());

@@ -37,6 +37,8 @@ pub(crate) struct Wakes {
     moved: Notify,
     /// Something was written since this was last asked.
     busy: AtomicBool,
+    /// The same, for the sealer.
+    written: AtomicBool,
     /// When another node last said that it follows events.
     followed: Mutex<Option<Instant>>,
     /// The next hint to others says that there is work, and not only that there are events.
@@ -56,6 +58,7 @@ impl Wakes {
             timer: Notify::new(),
             moved: Notify::new(),
             busy: AtomicBool::new(false),
+            written: AtomicBool::new(false),
             followed: Mutex::new(None),
             work: AtomicBool::new(false),
             next_timer: Mutex::new(None),
@@ -81,12 +84,18 @@ impl Wakes {
     /// The others are told first, because a run may wait for that, and here there is only something to look at.
     pub(crate) fn moved(&self) {
         self.busy.store(true, Ordering::Relaxed);
+        self.written.store(true, Ordering::Relaxed);
         self.outgoing.notify_one();
     }
 
     /// Whether something was written since the last time that this was asked.
     pub(crate) fn was_busy(&self) -> bool {
         self.busy.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether something was written, here or as far as we were told elsewhere, since the last time that this was asked.
+    pub(crate) fn was_written(&self) -> bool {
+        self.written.swap(false, Ordering::Relaxed)
     }
 
     /// Something was delivered to runs that may be in memory somewhere.
@@ -109,6 +118,7 @@ impl Wakes {
             // Whoever follows answers a newcomer; that there are events is said below.
             News::Hello | News::Events => {}
         }
+        self.written.store(true, Ordering::Relaxed);
         self.moved.notify_one();
     }
 

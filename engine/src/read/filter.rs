@@ -80,6 +80,16 @@ pub struct AuditFilter {
     pub phases: Vec<String>,
     /// Of this client; of use to principals of every client.
     pub client_id: Option<String>,
+    /// About actions on this platform.
+    pub platform: Option<String>,
+    /// About actions for this account.
+    pub account_id: Option<String>,
+    /// About actions of this type.
+    pub action_type: Option<String>,
+    /// Not before this time.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Which events.

@@ -69,6 +69,11 @@ impl Engine {
         Ok(rows.into_iter().map(|row| (row.action_id, row)).collect())
     }
 
+    /// One action.
+    pub async fn action(&self, by: &Principal, id: ActionId) -> Result<Option<ActionView>, ReadError> {
+        Ok(self.actions_by_id(by, &[id]).await?.remove(&id))
+    }
+
     /// Intents by id.
     pub async fn intents_by_id(
         &self,

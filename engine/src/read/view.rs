@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::AuditEvent;
+use crate::effect::Evidence;
 use crate::id::{ActionId, ArtifactId, GateId, IntentId, NodeId, RunId};
 
 /// Where a command's resources are, as paths.
@@ -196,20 +198,8 @@ pub struct IntentView {
 pub struct AuditView {
     /// Its place in the trail; only for paging, since it counts every client's rows.
     pub(crate) position: i64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Whose it is.
-    pub client_id: String,
-    /// The command that it is about.
-    pub command_id: Option<RunId>,
-    /// The action that it is about.
-    pub action_id: Option<ActionId>,
-    /// Who acted: a token's name, or `fermata`.
-    pub actor: String,
-    /// What happened, such as `attempted` or `gate_approved`.
-    pub phase: String,
-    /// The particulars.
-    pub body: Value,
+    /// What it says.
+    pub event: AuditEvent,
 }
 
 impl AuditView {
@@ -217,6 +207,21 @@ impl AuditView {
     pub fn place(&self) -> uuid::Uuid {
         uuid::Uuid::from_u128(u128::try_from(self.position).unwrap_or(0))
     }
+}
+
+/// Evidence that an action occurred or did not (S-013).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Proof")]
+pub struct ProofView {
+    /// The proof.
+    pub proof_id: uuid::Uuid,
+    /// `request` (it was sent), `answer` (what the platform said), `look` (what it shows), `surface` (where people see it),
+    /// `person` (somebody's word).
+    pub kind: String,
+    /// Ids and pointers.
+    pub evidence: Evidence,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
 }
 
 /// One attempt at an intent.
@@ -271,6 +276,8 @@ pub struct ActionView {
     pub error: Option<Value>,
     /// How well the outcome is proven, 0 to 3.
     pub level: i16,
+    /// What shows it, in the order in which it was found (S-013).
+    pub proofs: Vec<ProofView>,
     /// When it was planned.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

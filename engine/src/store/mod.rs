@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 mod account;
+mod audit;
 pub(crate) mod batch;
 pub(crate) mod history;
 mod kill_switch;

@@ -2,8 +2,8 @@
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use fermata_engine::id::{ActionId, IntentId, RunId};
-use fermata_engine::read::{ActionView, AuditFilter, AuditView, IntentView};
-use serde_json::Value;
+use fermata_engine::read::{ActionView, AuditFilter, AuditView, IntentView, ProofView};
+use serde_json::{Value, json};
 
 use super::{AuditEntry, Command, Failure};
 use crate::asked::Asked;
@@ -56,6 +56,8 @@ pub struct Action {
     failure: Option<Failure>,
     /// How well the outcome is proven, 0 to 3.
     level: i32,
+    /// What shows it, in the order in which it was found.
+    proofs: Vec<Proof>,
     /// When it was planned.
     created_at: Time,
     /// When it last changed.
@@ -70,6 +72,19 @@ pub struct Action {
     state: String,
     #[graphql(skip)]
     lane: String,
+}
+
+/// What shows that an action occurred or did not.
+#[derive(Debug, SimpleObject)]
+pub struct Proof {
+    /// The proof: a UUID.
+    id: ID,
+    /// `request`, `answer`, `look`, `surface` or `person`.
+    kind: String,
+    /// Ids and pointers.
+    evidence: Value,
+    /// Since when.
+    created_at: Time,
 }
 
 /// The business identity of a side effect, unique for ever.
@@ -117,6 +132,7 @@ impl From<ActionView> for Action {
             receipt: view.receipt,
             failure: view.error.map(Failure::from),
             level: view.level.into(),
+            proofs: view.proofs.into_iter().map(Proof::from).collect(),
             created_at: Time(view.created_at),
             updated_at: Time(view.updated_at),
             action: view.action_id,
@@ -124,6 +140,17 @@ impl From<ActionView> for Action {
             run: view.command_id,
             state: view.state,
             lane: view.lane,
+        }
+    }
+}
+
+impl From<ProofView> for Proof {
+    fn from(view: ProofView) -> Self {
+        Self {
+            id: ID(view.proof_id.to_string()),
+            kind: view.kind,
+            evidence: json!(view.evidence),
+            created_at: Time(view.created_at),
         }
     }
 }

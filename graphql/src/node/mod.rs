@@ -14,7 +14,7 @@ mod step;
 use async_graphql::{ID, Interface, SimpleObject};
 use serde_json::Value;
 
-pub use action::{Action, Intent};
+pub use action::{Action, Intent, Proof};
 pub use artifact::Artifact;
 pub use audit::AuditEntry;
 pub use command::{Command, StatusChange};

@@ -20,7 +20,7 @@ type Each<T> = HashMap<Uuid, Vec<T>>;
 
 const INTENT: &str = "select id, client_id, key, spec, current_action, repeat_allowed, created_at
     from fermata.intent where ";
-const AUDIT: &str = "select position, at, client_id, run_id, action_id, actor, phase, body
+const AUDIT: &str = "select position, id, at, client_id, run_id, action_id, actor, phase, body
     from fermata.audit where true";
 const EVENT: &str = "select e.position, e.at, e.client_id, e.run_id, e.type, e.severity, e.data,
     r.account_id, r.session_id, r.correlation_id, r.trace_id
@@ -317,6 +317,15 @@ fn audit_matches(query: &mut Query, filter: &AuditFilter, page: Page) {
     query::equal(query, "client_id", filter.client_id.as_deref());
     query::equal(query, "actor", filter.actor.as_deref());
     query::any(query, "phase", &filter.phases);
+    query::equal(query, "body ->> 'platform_account_id'", filter.account_id.as_deref());
+    query::equal(query, "body ->> 'platform'", filter.platform.as_deref());
+    query::equal(query, "body ->> 'action_type'", filter.action_type.as_deref());
+    if let Some(since) = filter.since {
+        query.push(" and at >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(" and at < ").push_bind(until);
+    }
     if page.after().is_some() {
         query.push(" and position < ").push_bind(page.skipped());
     }

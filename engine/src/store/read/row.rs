@@ -5,10 +5,11 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::super::audit::audit_row;
 use crate::event::{Cursor, Severity};
 use crate::id::{ActionId, ArtifactId, IntentId, NodeId, RunId};
 use crate::read::{
-    ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, Lifecycle, Links,
+    ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, ProofView, Lifecycle, Links,
     StepState, StepSummary, StepView,
 };
 use crate::run::Ending;
@@ -97,16 +98,8 @@ pub(super) fn intent(row: &PgRow) -> Answer<IntentView> {
 }
 
 pub(super) fn audit(row: &PgRow) -> Answer<AuditView> {
-    Ok(AuditView {
-        position: row.try_get("position")?,
-        at: row.try_get("at")?,
-        client_id: row.try_get("client_id")?,
-        command_id: row.try_get::<Option<Uuid>, _>("run_id")?.map(RunId),
-        action_id: row.try_get::<Option<Uuid>, _>("action_id")?.map(ActionId),
-        actor: row.try_get("actor")?,
-        phase: row.try_get("phase")?,
-        body: row.try_get("body")?,
-    })
+    let row = audit_row(row)?;
+    Ok(AuditView { position: row.position, event: row.into() })
 }
 
 fn step_kind(number: i16) -> &'static str {
@@ -152,6 +145,7 @@ pub(super) fn action(row: &PgRow) -> Answer<ActionView> {
         receipt: row.try_get("receipt")?,
         error: row.try_get("error")?,
         level: row.try_get("level")?,
+        proofs: row.try_get::<Json<Vec<ProofView>>, _>("proofs")?.0,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

@@ -41,6 +41,10 @@ pub struct EffectStep {
     /// How to see, without changing anything, whether it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<LookFor>,
+    /// How to see, without changing anything, that people see it where it is: a request of `${effect.permalink}`, which the
+    /// receipt's `permalink` fills in. What it shows makes the proof durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<Box<HttpLook>>,
     /// Acts that get a page ready for the click; free to be repeated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<BrowserAct>,
@@ -58,7 +62,7 @@ pub enum LookFor {
     Browser(Box<BrowserLook>),
 }
 
-/// Looks by a request. What the request saves is the receipt.
+/// Looks by a request. What the request saves is the receipt; `id` and `permalink` in it count as proof.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpLook {
@@ -93,7 +97,7 @@ pub struct BrowserLook {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// A request. What it saves is the receipt.
+    /// A request. What it saves is the receipt; `id` and `permalink` in it count as proof.
     Http(Box<HttpCall>),
     /// A click.
     Browser(Box<BrowserCall>),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fermata_engine::effect::{AccountTrouble, CallOutcome, Sighting};
+use fermata_engine::effect::{AccountTrouble, CallOutcome, Evidence, Receipt, Sighting};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,8 @@ use crate::flow::document::{HttpCall, HttpExpect, HttpLook};
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
+    /// What the platform called its answer (`x-request-id`, `request-id`).
+    pub(crate) id: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -56,6 +58,12 @@ impl Answer {
         call.save.iter().map(|(name, at)| (name.clone(), self.at(at).clone())).collect()
     }
 
+    /// What was saved of it, and what it shows.
+    fn receipt(&self, call: &HttpCall) -> Receipt {
+        let Receipt { output, evidence } = Receipt::from(Value::Object(self.saved(call)));
+        Receipt { output, evidence: Evidence { http_status: Some(self.status), response_id: self.id.clone(), ..evidence } }
+    }
+
     /// The platform does not take the login of the account that it was asked for.
     fn unauthorized(&self) -> Failure {
         self.failure(AccountTrouble::Auth.code(), "the platform does not take the account's login")
@@ -93,7 +101,7 @@ pub(crate) fn sighting(look: &HttpLook, answer: Result<Answer, HttpError>) -> Re
         return Err(StepError::Fail(answer.failure("assertion_failed", &broken)));
     }
     let present = look.present.iter().all(|assertion| assertion.is.holds(answer.at(&assertion.at)));
-    Ok(if present { Sighting::Present(answer.saved(&look.request).into()) } else { Sighting::Absent })
+    Ok(if present { Sighting::Present(answer.receipt(&look.request)) } else { Sighting::Absent })
 }
 
 /// What an answer means for the call of an effect. Only what proves that nothing was done is a
@@ -110,7 +118,7 @@ pub(crate) fn call_outcome(call: &HttpCall, honours_keys: bool, answer: Result<A
     let expect = call.expect.as_ref();
     if answer.is_success() {
         return match answer.broken_assertion(expect) {
-            None if answer.is_expected(expect) => CallOutcome::Done(answer.saved(call).into()),
+            None if answer.is_expected(expect) => CallOutcome::Done(answer.receipt(call)),
             broken => {
                 let what = broken.unwrap_or_else(|| "the platform accepted it in an unexpected way".to_owned());
                 CallOutcome::Ambiguous(answer.failure("platform_unclear", &what))
@@ -176,7 +184,7 @@ mod tests {
     }
 
     fn answer(status: u16) -> Answer {
-        Answer { status, retry_after: Some(Duration::from_secs(9)), body: json!({"id": "p1", "live": true}) }
+        Answer { status, retry_after: Some(Duration::from_secs(9)), id: Some("r1".into()), body: json!({"id": "p1", "live": true}) }
     }
 
     fn timeout() -> HttpError {
@@ -209,7 +217,14 @@ mod tests {
         for (status, meaning) in expected {
             let got = match call_outcome(&call(json!({})), false, Ok(answer(status))) {
                 CallOutcome::Done(receipt) => {
-                    assert_eq!(receipt, json!({"id": "p1", "none": null}));
+                    assert_eq!(receipt.output, json!({"id": "p1", "none": null}));
+                    let shown = Evidence {
+                        object_id: Some("p1".into()),
+                        http_status: Some(status),
+                        response_id: Some("r1".into()),
+                        ..Evidence::default()
+                    };
+                    assert_eq!(receipt.evidence, shown);
                     "done"
                 }
                 CallOutcome::Refused { retry: false, .. } => "refused",
@@ -265,8 +280,9 @@ mod tests {
             "request": {"method": "GET", "url": "http://h", "save": {"id": "/posts/0/id"}},
             "present": [{"at": "/posts/0", "is": "present"}], "absent_status": [404]}))
         .unwrap();
-        let see = |status, body| sighting(&look, Ok(Answer { status, retry_after: None, body }));
-        assert_eq!(see(200, json!({"posts": [{"id": "x"}]})), Ok(Sighting::Present(json!({"id": "x"}))));
+        let see = |status, body| sighting(&look, Ok(Answer { status, retry_after: None, id: None, body }));
+        let Ok(Sighting::Present(seen)) = see(200, json!({"posts": [{"id": "x"}]})) else { panic!("not seen") };
+        assert_eq!((seen.output, seen.evidence.object_id), (json!({"id": "x"}), Some("x".into())));
         assert_eq!(see(200, json!({"posts": []})), Ok(Sighting::Absent));
         assert_eq!(see(404, Value::Null), Ok(Sighting::Absent));
         assert!(see(500, json!({"posts": []})).is_err());

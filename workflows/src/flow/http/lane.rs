@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use fermata_engine::clock::Clock;
+use fermata_engine::document::MAX_KEY_BYTES;
 use http::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
@@ -14,6 +15,9 @@ use super::hosts::AllowList;
 use super::request::Request;
 use crate::flow::limits::{MAX_BODY_BYTES, MAX_REDIRECTS, MAX_RETRY_AFTER};
 use crate::flow::scope::FillError;
+
+/// Where platforms write what they call their answer.
+const ID_HEADERS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +168,8 @@ impl HttpLane {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|text| pause(text, &self.clock));
+        let id = ID_HEADERS.iter().find_map(|name| response.headers().get(*name)).and_then(|id| id.to_str().ok());
+        let id = id.filter(|id| id.len() <= MAX_KEY_BYTES).map(str::to_owned);
         let mut body = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| lost(error, host.clone(), time))?;
@@ -173,7 +179,7 @@ impl HttpLane {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, retry_after, body: document(&body) })
+        Ok(Answer { status, retry_after, id, body: document(&body) })
     }
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fermata_engine::effect::{Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look, Prepared, Sighting};
+use fermata_engine::effect::{
+    Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Evidence, Lane, Look, Prepared, Sighting,
+};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
 use super::page::{Trouble, failure_of};
 use super::{Interpreter, millis};
 use crate::browser::{BrowserError, Page};
-use crate::flow::document::{BrowserCall, BrowserLook, Call, EffectStep, HttpCall, LookFor, Readings, Step};
+use crate::flow::document::{BrowserCall, BrowserLook, Call, EffectStep, HttpCall, HttpLook, LookFor, Readings, Step};
 use crate::flow::http::{Request, call_outcome, sighting};
 use crate::flow::late::{Seconds, Text};
 use crate::flow::limits::{CALL_TIMEOUT_S, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, READY_TIMEOUT};
@@ -96,15 +98,8 @@ impl Effect for FlowEffect {
     async fn look(&self, look: &Look) -> Result<Sighting, StepError> {
         let scope = self.keyed(&look.idempotency_key);
         match &self.effect.look {
-            None => Ok(Sighting::Absent),
-            Some(LookFor::Http(http)) => {
-                let opened = self.run.opened_for(&http.request, &scope).await?;
-                let answer = match Request::filled(&http.request, &scope, &opened) {
-                    Ok(request) => self.run.tools.http.read(request.sent_by(&look.fence, look.trace)).await,
-                    Err(error) => Err(error),
-                };
-                sighting(http, answer)
-            }
+            None => Ok(Sighting::Blind),
+            Some(LookFor::Http(http)) => self.look_by_request(http, &scope, look).await,
             Some(LookFor::Browser(browser)) => Box::pin(self.look_at_page(browser, &scope)).await,
         }
     }
@@ -145,9 +140,28 @@ impl Effect for FlowEffect {
             },
         }
     }
+
+    async fn surface(&self, look: &Look, permalink: &str) -> Result<Option<Evidence>, StepError> {
+        let Some(surface) = &self.effect.surface else { return Ok(None) };
+        let effect = json!({ "key": look.idempotency_key, "permalink": permalink });
+        let scope = self.scope.clone().with("effect", effect);
+        match self.look_by_request(surface, &scope, look).await? {
+            Sighting::Present(seen) => Ok(Some(seen.evidence)),
+            Sighting::Absent | Sighting::Blind => Ok(None),
+        }
+    }
 }
 
 impl FlowEffect {
+    async fn look_by_request(&self, http: &HttpLook, scope: &Scope, look: &Look) -> Result<Sighting, StepError> {
+        let opened = self.run.opened_for(&http.request, scope).await?;
+        let answer = match Request::filled(&http.request, scope, &opened) {
+            Ok(request) => self.run.tools.http.read(request.sent_by(&look.fence, look.trace)).await,
+            Err(error) => Err(error),
+        };
+        sighting(http, answer)
+    }
+
     fn keyed(&self, key: &str) -> Scope {
         self.scope.clone().with("effect", json!({ "key": key }))
     }
@@ -180,7 +194,7 @@ impl FlowEffect {
         if !page.holds(&look.present.fill(scope, "present")?).await? {
             return Ok(Sighting::Absent);
         }
-        Ok(Sighting::Present(self.receipt(page, &look.receipt, scope).await?))
+        Ok(Sighting::Present(self.receipt(page, &look.receipt, scope).await?.into()))
     }
 
     async fn receipt(&self, page: &Page, readings: &Readings, scope: &Scope) -> Result<Value, Trouble> {
@@ -215,7 +229,7 @@ impl FlowEffect {
             }
             Ok(Err(error)) => click_failed(&error),
             Ok(Ok(())) => match page.wait(&confirm, self.time_left(permit)).await {
-                Ok(()) => CallOutcome::Done(self.receipt_in_time(page, call, &scope, permit).await),
+                Ok(()) => CallOutcome::Done(self.receipt_in_time(page, call, &scope, permit).await.into()),
                 Err(error) => CallOutcome::Ambiguous(failure_of(&error)),
             },
         };

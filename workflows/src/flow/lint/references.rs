@@ -12,7 +12,7 @@ use crate::flow::template::{Place, Template};
 pub(in crate::flow) const RUN_NAMES: [&str; 2] = ["id", "client"];
 
 /// The parts of an effect that may differ between two tries of the same.
-const EFFECT_ACTS: [&str; 3] = ["look", "prepare", "call"];
+const EFFECT_ACTS: [&str; 4] = ["look", "surface", "prepare", "call"];
 
 /// The parts of a request that may carry the value of an unrecorded step. Not its address: hosts
 /// are named in errors.
@@ -34,7 +34,7 @@ pub(super) fn check(document: &FlowDocument, sites: Option<&BTreeSet<&str>>, fin
             names.secrets.insert(&step.id);
         }
     }
-    names.walk(&document.outputs, "/outputs", May { env: true, effect: false });
+    names.walk(&document.outputs, "/outputs", May { env: true, effect: false, permalink: false });
 }
 
 /// What a template may name in a place.
@@ -44,6 +44,8 @@ struct May {
     env: bool,
     /// The effect's key.
     effect: bool,
+    /// The permalink of its receipt.
+    permalink: bool,
 }
 
 struct Names<'d> {
@@ -60,11 +62,11 @@ impl Names<'_> {
     fn field(&mut self, field: &str, value: &Value, pointer: &str) {
         if field != "effect" {
             let env = matches!(field, "http" | "browser");
-            return self.walk(value, pointer, May { env, effect: false });
+            return self.walk(value, pointer, May { env, effect: false, permalink: false });
         }
         for (part, value) in value.as_object().into_iter().flatten() {
             let acts = EFFECT_ACTS.contains(&part.as_str());
-            self.walk(value, &below(pointer, part), May { env: acts, effect: acts });
+            self.walk(value, &below(pointer, part), May { env: acts, effect: acts, permalink: part == "surface" });
         }
     }
 
@@ -105,8 +107,9 @@ impl Names<'_> {
                 "addresses differ between starts, so they belong only into requests and acts; name an input instead",
             ),
             "effect" if may.effect && place.dotted() == "effect.key" => {}
+            "effect" if may.permalink && place.dotted() == "effect.permalink" => {}
             "effect" => {
-                self.refuse(pointer, place, "only `effect.key`, and only in an effect's look, prepare and call");
+                self.refuse(pointer, place, "only `effect.key` in an effect's look, surface, prepare and call, and `effect.permalink` in its surface");
             }
             "targets" => {
                 self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters");
@@ -189,6 +192,7 @@ fn may_carry(pointer: &str) -> bool {
     match names.as_slice() {
         ["steps", _, "http", part, ..]
         | ["steps", _, "effect", "look", "http", "request", part, ..]
+        | ["steps", _, "effect", "surface", "request", part, ..]
         | ["steps", _, "effect", "call", "http", part, ..] => CARRIERS.contains(part),
         ["steps", _, "browser", "do", _, act, field, ..]
         | ["steps", _, "effect", "prepare", _, act, field, ..]

@@ -265,6 +265,9 @@ impl Rules<'_> {
             }
             None => {}
         }
+        if let Some(surface) = &effect.surface {
+            self.http_look(effect, surface, &below(pointer, "surface"));
+        }
     }
 
     fn promises(&mut self, effect: &EffectStep, pointer: &str) {
