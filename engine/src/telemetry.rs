@@ -72,7 +72,11 @@ pub const MEASURES: &[Measure] = &[
     Measure::gauge("runs_in_memory", &[], "Runs that this node holds."),
     Measure::counter("leases_lost_total", &[], "Times this node lost its lease."),
     Measure::gauge("lease_margin_seconds", &[], "Time that was left of the node's lease when it was last renewed."),
-    Measure::gauge("audit_broken", &[], "1 when rows of the audit trail are missing, so that nothing is sealed any more."),
+    Measure::gauge(
+        "audit_broken",
+        &[],
+        "1 when rows of the audit trail are missing, so that nothing is sealed any more.",
+    ),
     Measure::counter("tail_reads_total", &[], "Looks of the tail for new events."),
     Measure::counter("tail_events_total", &[], "Events that the tail read."),
     Measure::histogram("tail_lag_seconds", &[], "Time from an event to its arrival in this process' ring."),

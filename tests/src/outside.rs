@@ -85,7 +85,7 @@ impl Effect for Post {
     fn spec(&self) -> EffectSpec {
         EffectSpec {
             action_type: "publish".into(),
-            platform: "memory".into(),
+            platform: "demo".into(),
             account_id: "ada".into(),
             lane: Lane::Api,
             payload: json!({"text": "hello"}),

@@ -2,6 +2,7 @@
 //! whole program, and linking is what a build of tests spends its time on.
 
 mod admission;
+mod audit;
 mod clients;
 mod contract;
 mod crash;

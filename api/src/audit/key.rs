@@ -43,13 +43,20 @@ pub(crate) fn signing_key(path: &Path) -> Result<SigningKey, Trouble> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use super::*;
 
+    fn folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("fermata-audit-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     #[test]
     fn a_key_is_made_once_and_only_its_owner_reads_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/audit-key.pem");
+        let folder = folder();
+        let path = folder.join("deep/audit-key.pem");
         let first = signing_key(&path).unwrap();
         assert_eq!(signing_key(&path).unwrap().public(), first.public());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -58,8 +65,8 @@ mod tests {
 
     #[test]
     fn a_file_that_holds_no_key_is_refused_and_stays_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
+        let folder = folder();
+        let path = folder.join("key");
         std::fs::write(&path, "hello").unwrap();
         assert!(signing_key(&path).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello");

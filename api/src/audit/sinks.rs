@@ -83,10 +83,16 @@ impl HeadSink for HeadsUrl {
 mod tests {
     use super::*;
 
+    fn folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("fermata-audit-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     #[tokio::test]
     async fn heads_are_appended_a_line_each() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("heads.ndjson");
+        let folder = folder();
+        let path = folder.join("heads.ndjson");
         let head = SignedHead {
             format: fermata_engine::audit::HEAD_FORMAT.into(),
             client_id: "acme".into(),

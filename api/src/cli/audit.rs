@@ -111,9 +111,7 @@ async fn verify(args: VerifyArgs, out: Output) -> Result<Exit, Trouble> {
             let verified = engine.verify_audit(&Principal::operator(), heads, &args.key).await;
             verified.map(|found| json!(found)).map_err(Trouble::from)
         }
-        Desk::Api(api) => {
-            api.post("/v1/audit/verify", &json!({ "heads": heads, "trusted_keys": args.key })).await
-        }
+        Desk::Api(api) => api.post("/v1/audit/verify", &json!({ "heads": heads, "trusted_keys": args.key })).await,
     };
     desk.close().await;
     let found = answer?;
@@ -137,7 +135,10 @@ fn verdict(found: &Value) -> String {
     let unsealed = count("rows").saturating_sub(count("sealed"));
     let mut lines = vec![format!(
         "{} rows, {} sealed in {} chains, {unsealed} not sealed yet; {} signed heads compared",
-        count("rows"), count("sealed"), count("clients"), count("heads")
+        count("rows"),
+        count("sealed"),
+        count("clients"),
+        count("heads")
     )];
     for finding in found["findings"].as_array().into_iter().flatten() {
         let at = finding["position"].as_i64().map(|at| format!(" at {at}")).unwrap_or_default();
@@ -168,8 +169,9 @@ async fn list(args: ListArgs, out: Output) -> Result<Exit, Trouble> {
     out.print(&page, || {
         let row = |it: &Value| {
             let status = it.pointer("/result/status").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let mut cells =
-                ["timestamp", "client_id", "actor", "phase", "platform_account_id"].map(|name| field(it, name)).to_vec();
+            let mut cells = ["timestamp", "client_id", "actor", "phase", "platform_account_id"]
+                .map(|name| field(it, name))
+                .to_vec();
             cells.push(status);
             cells
         };

@@ -31,8 +31,10 @@ pub(crate) enum RunsCommand {
     #[command(after_help = "Example:\n  fermata runs resume 0190… --comment 'logged in by hand'")]
     Resume(ResumeArgs),
     /// Export what proves a command to somebody who has no database.
-    #[command(after_help = "Example:\n  fermata runs export 0190… --out proof.json\n  node tests/audit/verify.mjs proof.json\n\n\
-        Waits a few seconds until the newest audit rows are sealed. docs/audit.md says what the bundle shows.")]
+    #[command(
+        after_help = "Example:\n  fermata runs export 0190… --out proof.json\n  node tests/audit/verify.mjs proof.json\n\n\
+        Waits a few seconds until the newest audit rows are sealed. docs/audit.md says what the bundle shows."
+    )]
     Export(ExportArgs),
 }
 

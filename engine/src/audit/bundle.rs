@@ -105,7 +105,8 @@ impl Engine {
         while let Some(page) = artifacts.next() {
             artifacts.took(self.artifacts_of(by, &filter, page).await?);
         }
-        let hashes: BTreeSet<String> = actions.all.iter().map(|action: &ActionView| action.policy_hash.clone()).collect();
+        let hashes: BTreeSet<String> =
+            actions.all.iter().map(|action: &ActionView| action.policy_hash.clone()).collect();
         Ok(ProofBundle {
             format: BUNDLE_FORMAT.to_owned(),
             exported_at: self.clock().now(),

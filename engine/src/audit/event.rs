@@ -247,7 +247,17 @@ impl From<AuditRow> for AuditEvent {
 pub fn schema() -> Value {
     const PLATFORMS: [&str; 8] = ["instagram", "facebook", "tiktok", "youtube", "linkedin", "x", "skool", "demo"];
     const ACTION_TYPES: [&str; 11] = [
-        "publish", "schedule", "dm_send", "comment_reply", "like", "follow", "edit", "delete", "pin", "unpin", "moderate",
+        "publish",
+        "schedule",
+        "dm_send",
+        "comment_reply",
+        "like",
+        "follow",
+        "edit",
+        "delete",
+        "pin",
+        "unpin",
+        "moderate",
     ];
     let mut schema = Value::from(schemars::schema_for!(AuditEvent));
     let words = |words: &[&str]| json!(words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>());

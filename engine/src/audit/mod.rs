@@ -14,10 +14,10 @@ mod verify;
 
 pub use bundle::{PolicySnapshot, ProofBundle, ProofEntry, ProofSegment};
 pub(crate) use chain::{AuditRow, Hash, Seal};
+pub(crate) use event::Particulars;
 pub use event::{
     AuditEvent, AuditProof, AuditRequest, AuditResult, AuditStatus, AuditTool, AuditedAction, episode_id, schema,
 };
-pub(crate) use event::Particulars;
 pub use key::{HEAD_FORMAT, KeyError, SignedHead, SigningKey};
 pub(crate) use seal::seal;
 pub use seal::{HeadSink, Sealing};
@@ -67,10 +67,7 @@ impl Engine {
                 if at > to || at == i64::MAX {
                     break;
                 }
-                verifier.meet(
-                    rows.next_if(|row| row.position == at),
-                    seals.next_if(|seal| seal.position == at),
-                );
+                verifier.meet(rows.next_if(|row| row.position == at), seals.next_if(|seal| seal.position == at));
             }
             if to == i64::MAX {
                 break;

@@ -60,8 +60,12 @@ async fn turn(host: &Host) -> Result<(), StoreError> {
         let dense = rows.iter().zip(known + 1..).take_while(|(row, at)| row.position == *at).count();
         telemetry::audit_broken(dense < rows.len());
         if let Some(row) = rows.get(dense) {
-            error!(audit.position = row.position, "rows of the audit trail are missing before position {}: \
-                nothing is sealed from there on; run `fermata audit verify`", row.position);
+            error!(
+                audit.position = row.position,
+                "rows of the audit trail are missing before position {}: \
+                nothing is sealed from there on; run `fermata audit verify`",
+                row.position
+            );
         }
         if dense > 0 {
             sealed(host, known, &rows[..dense]).await?;

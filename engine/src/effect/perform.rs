@@ -15,8 +15,8 @@ use super::preflight::{Judged, kill_switch};
 use super::record::{Identity, answered_parts, attempt_parts, close_parts, move_parts, proof, resend_parts};
 use super::row::Answer;
 use super::{
-    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Evidence, Lane, Look, Next, Prepared, Receipt, Settling, Sighting,
-    next,
+    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Evidence, Lane, Look, Next, Prepared, Receipt, Settling,
+    Sighting, next,
 };
 use crate::audit::episode_id;
 use crate::event::{Severity, name};
@@ -294,8 +294,7 @@ impl Performance<'_> {
         let level = if surface.is_some() { 3 } else { 1 + u8::from(seen.is_some()) };
         let looks = u8::from(seen.is_some());
         let (id, to) = (action.id, ActionState::ConfirmedSuccess);
-        let detail =
-            json!({"effect": true, "receipt": receipt, "level": level, "looks": looks, "evidence": evidence});
+        let detail = json!({"effect": true, "receipt": receipt, "level": level, "looks": looks, "evidence": evidence});
         parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
         parts.extend(close_parts(self.context, &self.identity, id, to, &evidence));
         if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {

@@ -119,7 +119,10 @@ mod tests {
         let call_deadline = DateTime::UNIX_EPOCH;
         for spec in [spec(true, Absence::Conclusive), spec(false, Absence::Conclusive)] {
             let decide = |now, sighting| {
-                next(&Settling { spec: &spec, call_deadline, call_skew: TimeDelta::zero(), now, answered: true }, sighting)
+                next(
+                    &Settling { spec: &spec, call_deadline, call_skew: TimeDelta::zero(), now, answered: true },
+                    sighting,
+                )
             };
             let judged = call_deadline + TimeDelta::milliseconds(2_000);
             assert_eq!(decide(call_deadline, Sighting::Absent), Next::LookAgain(judged));

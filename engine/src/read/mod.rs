@@ -22,8 +22,8 @@ pub use many::{Found, MAX_AT_ONCE, NodeKind};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageError, Paged};
 pub use service::{ConnectionsInUse, GatesOpen, QueueState, ServiceState};
 pub use view::{
-    ActionView, ArtifactView, AuditView, CommandView, GateView, IntentView, Lifecycle, Links, ProofView, StepId, StepState,
-    StepSummary, StepView,
+    ActionView, ArtifactView, AuditView, CommandView, GateView, IntentView, Lifecycle, Links, ProofView, StepId,
+    StepState, StepSummary, StepView,
 };
 
 use crate::access::{Denied, Principal, Scope};

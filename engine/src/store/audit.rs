@@ -39,7 +39,8 @@ impl Store {
         &self,
         clients: Option<Vec<String>>,
     ) -> Result<BTreeMap<String, (i64, Hash)>, StoreError> {
-        const ENDS: &str = "select client_id, seq, hash from fermata.audit_head where $1 is null or client_id = any ($1)";
+        const ENDS: &str =
+            "select client_id, seq, hash from fermata.audit_head where $1 is null or client_id = any ($1)";
         let rows = sqlx::query(ENDS).bind(clients).fetch_all(&self.direct).await?;
         let end = |row: &PgRow| Ok((row.try_get("client_id")?, (row.try_get("seq")?, hash(row)?)));
         Ok(rows.iter().map(end).collect::<Result<_, sqlx::Error>>()?)
@@ -100,7 +101,8 @@ impl Store {
 
     /// Rows after a position, in order, as far as `to`.
     pub(crate) async fn audit_rows(&self, after: i64, to: i64, most: i64) -> Result<Vec<AuditRow>, StoreError> {
-        const ROWS: &str = "select * from fermata.audit where position > $1 and position <= $2 order by position limit $3";
+        const ROWS: &str =
+            "select * from fermata.audit where position > $1 and position <= $2 order by position limit $3";
         let rows = sqlx::query(ROWS).bind(after).bind(to).bind(most).fetch_all(&self.direct).await?;
         Ok(rows.iter().map(audit_row).collect::<Result<_, _>>()?)
     }
@@ -141,7 +143,8 @@ impl Store {
         from: i64,
         to: i64,
     ) -> Result<Vec<(AuditRow, Seal)>, StoreError> {
-        const BETWEEN: &str = "select a.*, s.seq, s.hash from fermata.audit_seal s join fermata.audit a using (position)
+        const BETWEEN: &str =
+            "select a.*, s.seq, s.hash from fermata.audit_seal s join fermata.audit a using (position)
             where s.client_id = $1 and s.seq between $2 and $3 order by s.seq";
         let rows = sqlx::query(BETWEEN).bind(client).bind(from).bind(to).fetch_all(&self.direct).await?;
         let read = |row: &PgRow| Ok((audit_row(row)?, seal(row)?));
@@ -157,7 +160,8 @@ impl Store {
         const SNAPSHOTS: &str = "select hash, document from fermata.policy_snapshot
             where client_id = $1 and hash = any ($2) order by hash";
         let hashes: Vec<String> = hashes.into_iter().collect();
-        let rows: Vec<(String, Value)> = sqlx::query_as(SNAPSHOTS).bind(client).bind(hashes).fetch_all(&self.direct).await?;
+        let rows: Vec<(String, Value)> =
+            sqlx::query_as(SNAPSHOTS).bind(client).bind(hashes).fetch_all(&self.direct).await?;
         Ok(rows.into_iter().map(|(hash, document)| PolicySnapshot { hash, document }).collect())
     }
 }

@@ -9,8 +9,8 @@ use super::super::audit::audit_row;
 use crate::event::{Cursor, Severity};
 use crate::id::{ActionId, ArtifactId, IntentId, NodeId, RunId};
 use crate::read::{
-    ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, ProofView, Lifecycle, Links,
-    StepState, StepSummary, StepView,
+    ActionView, ArtifactView, AuditView, CommandView, EventFacts, EventView, GateView, IntentView, Lifecycle, Links,
+    ProofView, StepState, StepSummary, StepView,
 };
 use crate::run::Ending;
 use crate::step::Kind;

@@ -61,7 +61,10 @@ impl Answer {
     /// What was saved of it, and what it shows.
     fn receipt(&self, call: &HttpCall) -> Receipt {
         let Receipt { output, evidence } = Receipt::from(Value::Object(self.saved(call)));
-        Receipt { output, evidence: Evidence { http_status: Some(self.status), response_id: self.id.clone(), ..evidence } }
+        Receipt {
+            output,
+            evidence: Evidence { http_status: Some(self.status), response_id: self.id.clone(), ..evidence },
+        }
     }
 
     /// The platform does not take the login of the account that it was asked for.
@@ -184,7 +187,12 @@ mod tests {
     }
 
     fn answer(status: u16) -> Answer {
-        Answer { status, retry_after: Some(Duration::from_secs(9)), id: Some("r1".into()), body: json!({"id": "p1", "live": true}) }
+        Answer {
+            status,
+            retry_after: Some(Duration::from_secs(9)),
+            id: Some("r1".into()),
+            body: json!({"id": "p1", "live": true}),
+        }
     }
 
     fn timeout() -> HttpError {
