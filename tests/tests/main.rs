@@ -21,5 +21,6 @@ mod runs;
 mod secrets;
 mod sora;
 mod stream;
+mod telemetry;
 mod traces;
 mod unrecorded;

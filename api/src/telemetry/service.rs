@@ -36,6 +36,7 @@ pub const SERVICE: &[Measure] = &[
     GATE_AGE,
     UNKNOWN,
     UNKNOWN_AGE,
+    SEAL_LAG,
     HEAD,
     OLDEST,
     NODES,
@@ -68,6 +69,11 @@ const UNKNOWN: Measure =
     Measure::gauge("actions_unknown", &[], "Actions of which nobody can tell whether they happened.");
 const UNKNOWN_AGE: Measure =
     Measure::gauge("action_oldest_unknown_seconds", &[], "How long the first unknown action has been so.");
+const SEAL_LAG: Measure = Measure::gauge(
+    "audit_seal_lag_seconds",
+    &[],
+    "How long the first row of the audit trail that is not sealed has been so.",
+);
 const HEAD: Measure = Measure::gauge("stream_head_position", &[], "Position of the newest event.");
 const OLDEST: Measure = Measure::gauge("stream_oldest_position", &[], "Position before the oldest event kept.");
 const NODES: Measure = Measure::gauge("nodes_alive", &[], "Nodes whose lease holds.");
@@ -183,6 +189,7 @@ fn full(state: &ServiceState, took: Duration) -> String {
     }
     out.one(UNKNOWN, state.actions_unknown);
     out.one(UNKNOWN_AGE, state.oldest_unknown_s);
+    out.one(SEAL_LAG, state.seal_lag_s);
     out.one(HEAD, state.stream_head);
     out.one(OLDEST, state.stream_oldest);
     out.one(NODES, state.nodes_alive);

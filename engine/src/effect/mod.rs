@@ -10,6 +10,7 @@ mod action;
 mod contract;
 mod doubt;
 mod kill_switch;
+mod outcome;
 mod perform;
 mod permit;
 mod plan;

@@ -8,24 +8,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info_span, warn};
 
 use super::permit::{Passed, guard};
 use super::preflight::{Judged, kill_switch};
-use super::record::{Identity, answered_parts, attempt_parts, close_parts, move_parts, proof, resend_parts};
-use super::row::Answer;
+use super::record::{Identity, attempt_parts, move_parts, resend_parts};
 use super::{
-    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Evidence, Lane, Look, Next, Prepared, Receipt, Settling,
-    Sighting, next,
+    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting, next,
 };
-use crate::audit::episode_id;
-use crate::event::{Severity, name};
 use crate::id::ActionId;
 use crate::rigged::{crash_point, mutant};
 use crate::step::{Begun, Kind};
 use crate::store::record::StepRow;
 use crate::telemetry;
-use crate::trace::Part;
+use crate::trace::{Called, Part};
 use crate::wait::Reason;
 use crate::workflow::Parts;
 use crate::workflow::session::Exit;
@@ -239,7 +235,12 @@ impl Performance<'_> {
         telemetry::effect_attempted(lane);
         let began = self.context.clock().now();
         crash_point!("effect-before-call");
-        let answer = self.context.clock().before(ends, self.effect.call(permit, prepared)).await;
+        let span = info_span!(
+            "side_effect.action", episode_id = %self.episode(), action_id = %action.id,
+            client_id = self.context.client_id(), platform_account_id = self.spec().account_id,
+            action_type = self.spec().action_type, lane,
+        );
+        let answer = self.context.clock().before(ends, self.effect.call(permit, prepared).instrument(span)).await;
         crash_point!("effect-after-call");
         telemetry::effect_returned(lane, self.context.clock().monotonic() - now);
         let outcome = answer.unwrap_or_else(|| {
@@ -249,81 +250,10 @@ impl Performance<'_> {
             CallOutcome::Done(_) => None,
             CallOutcome::Refused { failure, .. } | CallOutcome::Ambiguous(failure) => Some(failure.code.as_str()),
         };
-        session.trace.part_ended(self.traced().trace, Part::Call(action.id, self.spec()), began, error);
+        let called =
+            Called { action: action.id, episode: self.episode(), client: self.context.client_id(), spec: self.spec() };
+        session.trace.part_ended(self.traced().trace, Part::Call(called), began, error);
         outcome
-    }
-
-    /// The platform says that it did it. Its word is one thing, what it shows another (S-052, S-054): over an API, where a
-    /// look is cheap, nothing is confirmed before it is seen, or nobody can look.
-    async fn answered(&self, action: &ActionRow, receipt: Receipt) -> Stage {
-        let sighting = match self.spec().lane {
-            Lane::Api => self.sight(Some(action)).await,
-            Lane::Browser | Lane::Hybrid => Ok(Sighting::Blind),
-        };
-        match sighting {
-            Ok(Sighting::Present(seen)) => self.confirm(action, receipt, Some(seen.evidence)).await,
-            Ok(Sighting::Blind) => self.confirm(action, receipt, None).await,
-            Ok(Sighting::Absent) | Err(_) => {
-                self.context.session.write(answered_parts(action.id, &receipt)).await;
-                let Receipt { output, evidence } = receipt;
-                self.remember(action.id, ActionState::Attempted, |row| {
-                    row.looks += 1;
-                    row.answer = Some(Answer { output, evidence });
-                });
-                Stage::Again
-            }
-        }
-    }
-
-    /// The platform has it: outcome, postcheck and checkpoint are one record.
-    ///
-    /// `seen` is what a look showed, if it was looked for; `receipt` is what the platform answered, or what was found.
-    pub(super) async fn confirm(&self, action: &ActionRow, receipt: Receipt, seen: Option<Evidence>) -> Stage {
-        let (receipt, evidence) = (receipt.output, receipt.evidence);
-        let surface = match (&seen, &evidence.permalink) {
-            (Some(_), Some(permalink)) => self.effect.surface(&self.look(Some(action)), permalink).await.ok().flatten(),
-            _ => None,
-        };
-        let mut parts = Parts::default();
-        if action.answer.is_none() {
-            parts.extend(proof(action.id, "answer", &evidence));
-        }
-        for (kind, shown) in [("look", &seen), ("surface", &surface)] {
-            parts.extend(shown.as_ref().map_or_else(Parts::default, |shown| proof(action.id, kind, shown)));
-        }
-        let level = if surface.is_some() { 3 } else { 1 + u8::from(seen.is_some()) };
-        let looks = u8::from(seen.is_some());
-        let (id, to) = (action.id, ActionState::ConfirmedSuccess);
-        let detail = json!({"effect": true, "receipt": receipt, "level": level, "looks": looks, "evidence": evidence});
-        parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
-        parts.extend(close_parts(self.context, &self.identity, id, to, &evidence));
-        if let Some(gate) = self.context.session.state().mailbox.gate(&self.gate_key()) {
-            parts =
-                parts.rare(json!({"op": "close_gate", "gate_id": gate.id, "state": "completed", "actor": "fermata"}));
-            if gate.state == "open" {
-                let told = json!({"gate_id": gate.id, "state": "completed", "actor": "fermata"});
-                parts = parts.event(name::GATE_RESOLVED, Severity::Info, &told);
-            }
-        }
-        self.remember(action.id, ActionState::PostcheckComplete, |row| row.receipt = Some(receipt.clone()));
-        crash_point!("effect-before-outcome");
-        self.context.session.write(parts.step(self.checkpoint(&receipt))).await;
-        crash_point!("effect-after-outcome");
-        telemetry::effect_confirmed(self.spec().lane.as_str());
-        self.tell(action.id, to, None);
-        Stage::Done(receipt)
-    }
-
-    /// The platform has not got it, and says so, or nothing was sent.
-    fn refused(&self, action: &ActionRow, failure: &Failure, retry: bool, after: Option<Duration>) -> Stage {
-        let detail = json!({"effect": false, "error": failure});
-        let (id, to) = (action.id, ActionState::ConfirmedFailed);
-        let mut parts = move_parts(self.context, &self.identity, id, to, &detail);
-        parts.extend(close_parts(self.context, &self.identity, id, to, &Evidence::default()));
-        self.tell(id, to, Some(failure));
-        parts.extend(after.map_or_else(Parts::default, |after| self.throttled(after)));
-        self.remember(action.id, ActionState::PostcheckComplete, |row| row.effect = Some(false));
-        Stage::Failed { failure: failure.clone(), retry, after, parts }
     }
 
     fn ambiguous(&self, action: &ActionRow, failure: &Failure) -> Stage {
@@ -451,18 +381,6 @@ impl Performance<'_> {
     pub(super) fn checkpoint(&self, receipt: &Value) -> StepRow {
         let attempt = self.nth_attempt();
         StepRow { attempt, ..self.context.checkpoint(&self.begun, Kind::Effect, &self.identity.hash, receipt) }
-    }
-
-    /// One line of the log for each outcome (S-084, S-088): ids, and the code of what went wrong.
-    pub(super) fn tell(&self, id: ActionId, status: ActionState, failure: Option<&Failure>) {
-        let spec = self.spec();
-        info!(
-            episode_id = %episode_id(self.context.run_id(), self.context.session.claim.epoch), action_id = %id,
-            client_id = self.context.client_id(), platform_account_id = spec.account_id, platform = spec.platform,
-            action_type = spec.action_type, lane = spec.lane.as_str(), status = status.as_str(),
-            error_code = failure.map(|failure| failure.code.as_str()), run.id = %self.context.run_id(),
-            "side_effect.action"
-        );
     }
 
     /// Keeps the action as it now stands, so that the next stage sees it.

@@ -48,6 +48,8 @@ pub struct ServiceState {
     pub actions_unknown: i64,
     /// How long the first of them has been so; 0 when there is none.
     pub oldest_unknown_s: f64,
+    /// How long the first audit row that is not sealed has been so; 0 when all are.
+    pub seal_lag_s: f64,
     /// The newest position of the stream.
     pub stream_head: i64,
     /// The position before the oldest event kept.

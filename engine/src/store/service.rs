@@ -47,7 +47,9 @@ const SERVICE: &str = "
            (select position - 1 from fermata.event order by position limit 1) as oldest,
            (select count(*) from fermata.node where lease_until > now()) as alive,
            (select count(*) from fermata.node where lease_until <= now()) as lapsed,
-           (select count(*) from fermata.kill_switch where engaged) as switches";
+           (select count(*) from fermata.kill_switch where engaged) as switches,
+           (select coalesce(greatest(extract(epoch from now() - min(a.at)), 0), 0)::float8 from fermata.audit a
+              where a.position > (select coalesce(max(position), 0) from fermata.audit_seal)) as seal_lag_s";
 
 impl Store {
     /// Counts, on one snapshot.
@@ -79,6 +81,7 @@ async fn counted(on: &mut PgConnection) -> Result<ServiceState, sqlx::Error> {
         gates: gates.iter().map(gates_open).collect::<Result<_, _>>()?,
         actions_unknown: row.try_get("unknown")?,
         oldest_unknown_s: row.try_get("unknown_s")?,
+        seal_lag_s: row.try_get("seal_lag_s")?,
         stream_head: head,
         stream_oldest: row.try_get::<Option<i64>, _>("oldest")?.unwrap_or(head),
         nodes_alive: row.try_get("alive")?,

@@ -13,7 +13,7 @@
 //!   │ ├ engine.step.attempt         id: of run, generation, key and attempt
 //!   │ └ engine.step.attempt         an effect's
 //!   │   ├ engine.effect.look
-//!   │   └ engine.effect.call
+//!   │   └ side_effect.action
 //!   └ engine.run.drive              after a crash, or after a wait
 //! ```
 //!
@@ -34,5 +34,5 @@ mod span;
 pub use context::SpanId;
 pub use context::TraceContext;
 pub(crate) use context::span_of;
-pub(crate) use recorder::{Part, Recorder, lost};
+pub(crate) use recorder::{Called, Part, Recorder, lost};
 pub use span::{Attribute, Span, SpanKind, SpanSink, Traces};

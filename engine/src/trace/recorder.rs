@@ -2,6 +2,7 @@
 //! nobody listens: no span is made then, only places, which travel with calls to the outside.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::context::{RunTrace, TraceContext};
 use super::span::{Attribute, Span, SpanKind, Traces};
@@ -32,7 +33,16 @@ pub(crate) enum Part<'a> {
     /// A read-only look for it.
     Look,
     /// The one call.
-    Call(ActionId, &'a EffectSpec),
+    Call(Called<'a>),
+}
+
+/// What is called, for whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Called<'a> {
+    pub(crate) action: ActionId,
+    pub(crate) episode: Uuid,
+    pub(crate) client: &'a str,
+    pub(crate) spec: &'a EffectSpec,
 }
 
 /// An episode that its own holder could not tell of.
@@ -92,7 +102,8 @@ impl Recorder {
         self.tell(error, || {
             let (name, kind, attributes) = match part {
                 Part::Look => ("engine.effect.look", SpanKind::Client, Vec::new()),
-                Part::Call(action, spec) => ("engine.effect.call", SpanKind::Client, called(action, spec)),
+                // The names of the safety document (S-084, S-086).
+                Part::Call(call) => ("side_effect.action", SpanKind::Client, called(&call)),
             };
             let context = self.trace.within(above, name, nth(began));
             Span { parent: Some(above.span_bytes()), kind, attributes, ..self.span(name, context, began) }
@@ -170,12 +181,15 @@ fn nth(at: DateTime<Utc>) -> u64 {
     u64::try_from(at.timestamp_micros()).unwrap_or_default()
 }
 
-fn called(action: ActionId, spec: &EffectSpec) -> Vec<(&'static str, Attribute)> {
+fn called(call: &Called<'_>) -> Vec<(&'static str, Attribute)> {
     vec![
-        ("fermata.action.id", action.to_string().into()),
-        ("fermata.action.type", spec.action_type.as_str().into()),
-        ("fermata.platform", spec.platform.as_str().into()),
-        ("fermata.lane", spec.lane.as_str().into()),
+        ("episode_id", call.episode.to_string().into()),
+        ("action_id", call.action.to_string().into()),
+        ("client_id", call.client.into()),
+        ("platform_account_id", call.spec.account_id.as_str().into()),
+        ("action_type", call.spec.action_type.as_str().into()),
+        ("platform", call.spec.platform.as_str().into()),
+        ("lane", call.spec.lane.as_str().into()),
     ]
 }
 
@@ -198,7 +212,6 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::{Value, json};
-    use uuid::Uuid;
 
     use super::*;
     use crate::id::RunId;
