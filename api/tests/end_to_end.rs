@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::process::Command;
+
 use fermata_tests::{Dev, PATIENCE};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -65,4 +67,38 @@ async fn a_flow_is_accepted_tells_its_statuses_over_the_websocket_and_is_verifie
     let ended = dev.get(&format!("/v1/commands/{command}")).await;
     assert_eq!((&ended["status"], ended["result"].is_object()), (&json!("SUCCEEDED"), true), "{ended}");
     assert_eq!(dev.applied("end-to-end").await, 1);
+
+    let actions = dev.get(&format!("/v1/commands/{command}/actions")).await;
+    let action = dev.get(&format!("/v1/actions/{}", actions["items"][0]["action_id"].as_str().unwrap())).await;
+    let mut kinds: Vec<_> =
+        action["proofs"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!((&action["level"], kinds), (&json!(3), vec!["answer", "look", "request", "surface"]), "{action:#}");
+    proven(&dev, command);
+}
+
+/// The command is exported and verified by a script of another language; the whole trail is verified with the heads that
+/// have left the database.
+fn proven(dev: &Dev, command: &str) {
+    let bundle = dev.data_dir().join("proof.json");
+    let api = ["--url", &dev.ready.control, "--token-file", dev.ready.token_file.to_str().unwrap()];
+    let fermata = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_fermata")).args(words).args(api).env_remove("DATABASE_URL").output().unwrap()
+    };
+    let exported = fermata(&["runs", "export", command, "--out", bundle.to_str().unwrap()]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let key = fermata_key(dev);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/audit/verify.mjs");
+    let verified = Command::new("node").arg(script).arg(&bundle).arg(&key).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let heads = dev.data_dir().join("audit-heads.ndjson");
+    let whole = fermata(&["audit", "verify", "--heads", heads.to_str().unwrap(), "--key", &key, "--json"]);
+    let found: Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert!(whole.status.success() && found["ok"] == true && found["heads"].as_u64().unwrap() > 0, "{found:#}");
+}
+
+fn fermata_key(dev: &Dev) -> String {
+    let file = dev.data_dir().join("audit-key.pem");
+    let shown = Command::new(env!("CARGO_BIN_EXE_fermata")).args(["audit", "key"]).arg(file).output().unwrap();
+    String::from_utf8(shown.stdout).unwrap().trim().to_owned()
 }

@@ -100,6 +100,11 @@ impl Dev {
         Self { process, folder, ready, token, http }
     }
 
+    /// Where it keeps what is on disk.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// Asks the API.
     ///
     /// # Panics

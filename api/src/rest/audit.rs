@@ -64,7 +64,7 @@ pub(crate) struct VerifyRequest {
 /// Search the audit trail, newest first.
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "listAudit", tag = "audit", params(AuditQuery),
-    responses((status = 200, description = "A page.", body = wire::AuditList, headers(("Link" = String))))
+    responses((status = 200, description = "A page.", body = wire::AuditEventList, headers(("Link" = String))))
 )]
 pub(super) async fn list(asked: Asked<AuditQuery>) -> Result<Response, Problem> {
     let run = asked.command_or(asked.query.command_id.as_deref())?;

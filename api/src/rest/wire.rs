@@ -50,7 +50,7 @@ wire! {
     ActionList: Paged<read::ActionView>,
     Artifact: read::ArtifactView,
     ArtifactList: Paged<read::ArtifactView>,
-    AuditList: Paged<fermata_engine::audit::AuditEvent>,
+    AuditEventList: Paged<fermata_engine::audit::AuditEvent>,
     CancelRequest: control::CancelRequest,
     Command: read::CommandView,
     CommandAccepted: commands::CommandAccepted,

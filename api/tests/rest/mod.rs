@@ -4,6 +4,7 @@
 
 mod access;
 mod artifacts;
+mod audit;
 mod doubt;
 mod faults;
 mod harness;

@@ -123,9 +123,13 @@ impl Worker {
             name: name.to_owned(),
             program,
             arguments: arguments.map(str::to_owned).to_vec(),
-            environment: [("DATABASE_URL", database_url.to_owned()), ("WORKER_SLOTS", plan.callers.to_string())]
-                .map(|(name, value)| (name.to_owned(), value))
-                .to_vec(),
+            environment: [
+                ("DATABASE_URL", database_url.to_owned()),
+                ("WORKER_SLOTS", plan.callers.to_string()),
+                ("FERMATA_DATA_DIR", folder.join("data").to_string_lossy().into_owned()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
             log: folder.join(format!("{name}.log")),
             ready_file,
             apart: true,

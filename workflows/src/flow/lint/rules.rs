@@ -266,7 +266,8 @@ impl Rules<'_> {
             None => {}
         }
         if let Some(surface) = &effect.surface {
-            self.http_look(effect, surface, &below(pointer, "surface"));
+            // Nothing follows from its silence.
+            self.request_that_looks(surface, &below(pointer, "surface"));
         }
     }
 
@@ -301,6 +302,16 @@ impl Rules<'_> {
     }
 
     fn http_look(&mut self, effect: &EffectStep, look: &HttpLook, pointer: &str) {
+        self.request_that_looks(look, pointer);
+        let is_proven = look.request.expect.as_ref().is_some_and(|expect| !expect.body.is_empty());
+        if may_conclude(effect) && !is_proven {
+            let message = "an answer of another shape would look like absence";
+            let remedy = "add `expect.body`: what holds of the right answer whether or not the effect is there";
+            self.error(&below(pointer, "request"), message, remedy);
+        }
+    }
+
+    fn request_that_looks(&mut self, look: &HttpLook, pointer: &str) {
         let request = below(pointer, "request");
         self.reading(&look.request, &request);
         self.request(&look.request, &request);
@@ -311,12 +322,6 @@ impl Rules<'_> {
         }
         for (n, assertion) in look.present.iter().enumerate() {
             self.pointer(&assertion.at, &format!("{pointer}/present/{n}/at"));
-        }
-        let is_proven = look.request.expect.as_ref().is_some_and(|expect| !expect.body.is_empty());
-        if may_conclude(effect) && !is_proven {
-            let message = "an answer of another shape would look like absence";
-            let remedy = "add `expect.body`: what holds of the right answer whether or not the effect is there";
-            self.error(&request, message, remedy);
         }
     }
 
