@@ -192,6 +192,18 @@ begin
     end case;
 end $$;
 
+-- Whoever sleeps because of a policy looks again: another one is in force.
+create function wake_put_off(client text, most int4) returns int4 language plpgsql as $$
+declare
+    put_off uuid[];
+begin
+    select coalesce(array_agg(w.id), '{}') into put_off from (
+        select l.id from fermata.live l where l.state = 2 and l.wait_reason in ('rate_limited', 'cooldown', 'quiet_hours')
+            and client in ('*', l.client_id) order by l.id limit most for update skip locked) w(id);
+    perform fermata.knock(now(), put_off);
+    return cardinality(put_off);
+end $$;
+
 grant select, insert on audit_seal, proof to fermata_writer;
 grant select, insert, update on audit_head, signed_head to fermata_writer;
 grant select on audit_seal, signed_head, proof to fermata_reader;

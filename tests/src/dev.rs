@@ -115,6 +115,16 @@ impl Dev {
         answer.json().await.expect("the API speaks JSON")
     }
 
+    /// Puts something into the API; answers status and body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.ready.control);
+        let answer = self.http.put(url).bearer_auth(&self.token).json(body).send().await.expect("the API answers");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
     /// Tells the API; answers status and body.
     ///
     /// # Panics

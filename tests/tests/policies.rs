@@ -472,3 +472,19 @@ async fn in_quiet_hours_an_action_waits_and_says_until_when() {
         where type = 'rate.limited' and data ->> 'rule' = 'quiet_hours' and (data ->> 'until')::timestamptz = l.due";
     assert_eq!(stage.db.count(told).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sleeps_by_a_policy_goes_on_when_it_is_lifted() {
+    let stage = Stage::new().await;
+    stage.put("client:acme", json!({"quiet_hours": [{"tz": "UTC", "from": "00:00", "to": "24:00"}]})).await;
+    let run = stage.publish("1").await;
+    stage.waits(run, "quiet_hours").await;
+    stage.put("client:other", json!({})).await;
+    assert_eq!(
+        stage.db.count("select count(*) from fermata.live where state = 2").await,
+        1,
+        "another client's is no matter"
+    );
+    stage.put("client:acme", json!({})).await;
+    assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+}

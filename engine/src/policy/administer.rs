@@ -12,6 +12,9 @@ use crate::engine::Engine;
 use crate::read::ReadError;
 use crate::store::StoreError;
 
+/// The most sleeping runs that a change of policy wakes.
+const MAX_WOKEN: i32 = 10_000;
+
 /// A scope's document, as one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Policy")]
@@ -112,6 +115,12 @@ impl Engine {
         let put = self.store().put_policy(scope, document, known, &by.name).await?;
         let put = put.ok_or(PolicyError::Moved { known: known.unwrap_or_default() })?;
         self.tell_events().await;
+        // Whoever sleeps by the old one looks at the new one; who is not reached looks when its time has come.
+        match self.store().wake_put_off(scope.client(), MAX_WOKEN).await {
+            Ok(0) => {}
+            Ok(_) => self.wake_up(),
+            Err(error) => tracing::warn!(error = %error, "runs that wait by the old policy are not woken"),
+        }
         Ok(put)
     }
 

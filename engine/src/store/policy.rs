@@ -54,6 +54,12 @@ impl Store {
         Ok(row.as_ref().map(view).transpose()?)
     }
 
+    /// Wakes runs that sleep because of a policy; at most so many. Answers how many.
+    pub(crate) async fn wake_put_off(&self, client: &str, most: i32) -> Result<i32, StoreError> {
+        let woken = sqlx::query_scalar("select fermata.wake_put_off($1, $2)").bind(client).bind(most);
+        Ok(woken.fetch_one(&self.direct).await?)
+    }
+
     /// The documents in force that a client may see: its own, and those of everybody.
     pub(crate) async fn policies(&self, client: &str) -> Result<Vec<PolicyView>, StoreError> {
         self.snapshot(client, |on| {
