@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::effect::{AccountMode, ActionState, Lane};
+use crate::effect::{AccountMode, ActionState, Evidence, Lane};
 use crate::id::{ActionId, ArtifactId, GateId, NodeId, SignalId};
 use crate::wait::GateKind;
 
@@ -151,6 +151,9 @@ pub struct ActionDetail {
     /// How many looks it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks: Option<u16>,
+    /// What shows it: ids and pointers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ActionError>,
