@@ -274,6 +274,16 @@ async fn what_the_platform_answered_is_looked_for_before_it_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_heard_is_no_proof() {
+    let stage = Stage::new().await;
+    let run = stage.publish("a", "k", &Promises { loses_answer: true, ..Promises::default() }).await;
+    stage.db.ended(&stage.engine, run).await;
+    let mut kinds = proofs(&stage.db).await;
+    kinds.sort();
+    assert_eq!(kinds, ["look", "request"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_platform_says_and_does_not_show_is_unknown_and_never_sent_again() {
     for promises in [
         Promises { hides: true, conclusive: true, ..Promises::default() },

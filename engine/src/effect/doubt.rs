@@ -62,7 +62,7 @@ impl Performance<'_> {
         if let Ok(Sighting::Present(seen)) = self.sight(Some(&action)).await {
             let shown = seen.evidence.clone();
             let receipt = action.answer.clone().map_or(seen, Receipt::from);
-            return self.confirm(&action, receipt, Some(shown)).await;
+            return self.confirm(&action, receipt, Some(shown), Parts::default()).await;
         }
         self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
         let now = self.context.clock().now();

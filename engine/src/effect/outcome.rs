@@ -24,9 +24,10 @@ impl Performance<'_> {
             Lane::Api => self.sight(Some(action)).await,
             Lane::Browser | Lane::Hybrid => Ok(Sighting::Blind),
         };
+        let said = proof(action.id, "answer", &receipt.evidence);
         match sighting {
-            Ok(Sighting::Present(seen)) => self.confirm(action, receipt, Some(seen.evidence)).await,
-            Ok(Sighting::Blind) => self.confirm(action, receipt, None).await,
+            Ok(Sighting::Present(seen)) => self.confirm(action, receipt, Some(seen.evidence), said).await,
+            Ok(Sighting::Blind) => self.confirm(action, receipt, None, said).await,
             Ok(Sighting::Absent) | Err(_) => {
                 self.context.session.write(answered_parts(action.id, &receipt)).await;
                 let Receipt { output, evidence } = receipt;
@@ -41,17 +42,20 @@ impl Performance<'_> {
 
     /// The platform has it: outcome, postcheck and checkpoint are one record.
     ///
-    /// `seen` is what a look showed, if it was looked for; `receipt` is what the platform answered, or what was found.
-    pub(super) async fn confirm(&self, action: &ActionRow, receipt: Receipt, seen: Option<Evidence>) -> Stage {
+    /// `seen` is what a look showed, if it was looked for; `receipt` is what the platform answered, or what was found;
+    /// `parts` is what is to be written along.
+    pub(super) async fn confirm(
+        &self,
+        action: &ActionRow,
+        receipt: Receipt,
+        seen: Option<Evidence>,
+        mut parts: Parts,
+    ) -> Stage {
         let (receipt, evidence) = (receipt.output, receipt.evidence);
         let surface = match (&seen, &evidence.permalink) {
             (Some(_), Some(permalink)) => self.effect.surface(&self.look(Some(action)), permalink).await.ok().flatten(),
             _ => None,
         };
-        let mut parts = Parts::default();
-        if action.answer.is_none() {
-            parts.extend(proof(action.id, "answer", &evidence));
-        }
         for (kind, shown) in [("look", &seen), ("surface", &surface)] {
             parts.extend(shown.as_ref().map_or_else(Parts::default, |shown| proof(action.id, kind, shown)));
         }

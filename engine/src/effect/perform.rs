@@ -291,7 +291,7 @@ impl Performance<'_> {
                 let shown = seen.evidence.clone();
                 // What the platform answered is what the step returns, if it is known.
                 let receipt = action.answer.clone().map_or(seen, Receipt::from);
-                self.confirm(&action, receipt, Some(shown)).await
+                self.confirm(&action, receipt, Some(shown), Parts::default()).await
             }
             Next::Disprove => {
                 self.refused(&action, &Failure::new("effect_absent", "the call never took effect"), true, None)
