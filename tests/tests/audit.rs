@@ -322,6 +322,7 @@ async fn a_script_of_another_language_verifies_a_bundle_and_finds_each_change() 
     let stage = Stage::new().await;
     let promises = Promises { loses_call: true, conclusive: true, ..Promises::default() };
     let run = stage.publish("a", "k", &promises).await;
+    eventually("its first call is lost", || async { (stage.ledger.calls() == 1).then_some(()) }).await;
     // Rows of others stand between those of the run.
     for n in 0..5 {
         let other = stage.publish("a", &format!("other{n}"), &Promises::default()).await;

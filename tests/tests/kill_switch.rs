@@ -65,7 +65,7 @@ impl Effect for Post {
     }
 
     async fn look(&self, _: &Look) -> Result<Sighting, StepError> {
-        Ok(Sighting::Absent)
+        Ok(Sighting::Blind)
     }
 
     async fn call(&self, permit: EffectPermit, _: Prepared) -> CallOutcome {

@@ -95,7 +95,7 @@ impl Effect for Post {
     }
 
     async fn look(&self, _: &Look) -> Result<Sighting, StepError> {
-        Ok(Sighting::Absent)
+        Ok(Sighting::Blind)
     }
 
     async fn prepare(&self, _: &Look) -> Result<Prepared, StepError> {
