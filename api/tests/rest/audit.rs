@@ -55,7 +55,7 @@ async fn rows_are_searched_newest_first_and_only_ones_own_are_found() {
     ] {
         assert_eq!(found(&rest, &acme, &query).await.len(), count, "{query}");
     }
-    rest.ask("GET", "/v1/audit?since=yesterday", &acme).await.problem(400, "invalid_request");
+    rest.ask("GET", "/v1/audit?since=yesterday", &acme).await.problem(400, "validation");
     rest.ask("GET", &format!("/v1/audit?command_id={NOBODY}"), &acme).await.problem(404, "not_found");
 }
 
