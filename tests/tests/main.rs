@@ -12,7 +12,6 @@ mod house;
 mod kill_switch;
 mod lost_answers;
 mod metrics;
-mod model;
 mod order;
 mod plans;
 mod policies;
