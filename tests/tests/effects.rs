@@ -111,6 +111,18 @@ async fn the_same_intent_in_another_command_returns_the_stored_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_that_mean_the_same_at_once_do_it_once() {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
+    let asked = || json!({"key": "k", "promises": Promises::default()});
+    let runs = futures::future::join_all((0..40).map(|_| db.submit(&engine, "test.publish", asked()))).await;
+    for run in runs {
+        assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "k"})));
+    }
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_refuses_every_move_that_the_machine_does_not_have() {
     let (db, _, engine, run) = publish(Promises::default()).await;
     db.ended(&engine, run).await;

