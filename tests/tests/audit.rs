@@ -301,9 +301,12 @@ async fn what_the_platform_says_and_does_not_show_is_unknown_and_never_sent_agai
     }
 }
 
+/// What is changed, and how.
+type Change = (&'static str, Box<dyn Fn(&mut Value)>);
+
 /// What `tests/audit/verify.mjs` says of a bundle: its exit code.
 fn verified(bundle: &Value, key: &str) -> Option<i32> {
-    let file = std::env::temp_dir().join(format!("fermata-bundle-{}.json", uuid::Uuid::new_v4()));
+    let file = std::env::temp_dir().join(format!("fermata-bundle-{}.json", std::process::id()));
     std::fs::write(&file, bundle.to_string()).unwrap();
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("audit/verify.mjs");
     let done = Command::new("node").arg(script).arg(&file).arg(key).output().unwrap();
@@ -335,7 +338,7 @@ async fn a_script_of_another_language_verifies_a_bundle_and_finds_each_change() 
     assert_eq!(verified(&honest, &public), Some(0), "{honest:#}");
     assert_eq!(verified(&honest, &key().public()), Some(1), "another key is not trusted");
     let entry = |nth: usize| format!("/audit/0/entries/{nth}");
-    let changes: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    let changes: Vec<Change> = vec![
         (
             "a row",
             Box::new(|it: &mut Value| {
@@ -364,8 +367,8 @@ async fn a_script_of_another_language_verifies_a_bundle_and_finds_each_change() 
         ("a payload", Box::new(|it: &mut Value| *it.pointer_mut("/actions/1/payload_hash").unwrap() = json!("00"))),
     ];
     for (what, change) in changes {
-        let mut changed = honest.clone();
-        change(&mut changed);
-        assert_eq!(verified(&changed, &public), Some(1), "{what}");
+        let mut forged = honest.clone();
+        change(&mut forged);
+        assert_eq!(verified(&forged, &public), Some(1), "{what}");
     }
 }

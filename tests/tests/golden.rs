@@ -115,9 +115,9 @@ async fn gp2_a_post_is_published_once_and_confirmed_by_looking_whatever_the_plat
 }
 
 async fn switch(dev: &Dev, path: &str, engaged: bool) {
-    let (status, turned) =
+    let (code, turned) =
         dev.put(&format!("/v1/kill-switches/{path}"), &json!({"engaged": engaged, "reason": "golden"})).await;
-    assert_eq!(status, 200, "{turned}");
+    assert_eq!(code, 200, "{turned}");
 }
 
 /// The command ends without having done anything, because of a kill switch.

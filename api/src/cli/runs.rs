@@ -220,7 +220,7 @@ async fn export(args: ExportArgs, out: Output) -> Result<Exit, Trouble> {
         Some(file) => {
             let text = format!("{bundle:#}\n");
             std::fs::write(file, text).map_err(|error| Trouble::file("cannot write", file, &error))?;
-            let rows = bundle["audit"].as_array().into_iter().flatten().flat_map(|part| part["entries"].as_array());
+            let rows = bundle["audit"].as_array().into_iter().flatten().filter_map(|part| part["entries"].as_array());
             let rows = rows.flatten().filter(|entry| entry["text"].is_string()).count();
             let done = json!({ "file": file, "rows": rows, "unsealed": bundle["unsealed"] });
             out.print(&done, || format!("{}  {rows} audit rows", file.display()));

@@ -173,9 +173,9 @@ mod tests {
             |head, other| head.public_key = other.public_key,
         ];
         for (n, change) in changes.into_iter().enumerate() {
-            let mut changed = head();
-            change(&mut changed, other.clone());
-            assert!(!changed.is_signed(), "change {n}");
+            let mut forged = head();
+            change(&mut forged, other.clone());
+            assert!(!forged.is_signed(), "change {n}");
         }
     }
 

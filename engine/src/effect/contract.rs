@@ -131,6 +131,7 @@ impl From<Value> for Receipt {
 }
 
 /// What a read-only look found.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for as long as a look takes")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sighting {
     /// The effect is there.

@@ -21,6 +21,7 @@ pub(crate) struct Settling<'a> {
 }
 
 /// The next move.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, between a look and its record")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Next {
     /// It happened, with this receipt.

@@ -85,6 +85,73 @@ impl Intruder {
     }
 }
 
+/// Changes something; answers where, and what is to be found.
+async fn tamper(stage: &Stage, intruder: &mut Intruder, lot: &mut Lot, n: u32) -> (i64, &'static [Tamper]) {
+    let (at, other) = (1 + lot.below(72), 1 + lot.below(72));
+    let expected: &[Tamper] = match n % 8 {
+        0 | 1 => {
+            intruder.edits(lot, at).await;
+            &[Tamper::Edited]
+        }
+        2 => {
+            intruder.does(&format!("delete from fermata.audit where position = {at}")).await;
+            &[Tamper::Missing]
+        }
+        3 => {
+            for table in ["audit", "audit_seal"] {
+                intruder.does(&format!("delete from fermata.{table} where position = {at}")).await;
+            }
+            &[Tamper::Missing]
+        }
+        4 => {
+            let other = if other == at { at % 72 + 1 } else { other };
+            for (from, to) in [(at, -1), (other, at), (-1, other)] {
+                let moved = format!("update fermata.audit set position = {to} where position = {from}");
+                intruder.does(&moved).await;
+            }
+            &[Tamper::Edited]
+        }
+        5 => {
+            for shift in ["+ 1000000", "- 999999"] {
+                let moved = format!("update fermata.audit set position = position {shift} where position >= {at}");
+                intruder.does(&moved).await;
+            }
+            intruder
+                .does(&format!(
+                    "insert into fermata.audit select {at}, at, client_id, run_id, action_id, actor, phase, body
+                     from fermata.audit where position = {}",
+                    if at == 1 { 2 } else { 1 }
+                ))
+                .await;
+            intruder.does("update fermata.position set audit = audit + 1").await;
+            &[Tamper::Edited]
+        }
+        6 => {
+            intruder.does(&format!("delete from fermata.audit where position >= {at}")).await;
+            intruder.forgets(at).await;
+            intruder.does(&format!("update fermata.position set audit = {}", at - 1)).await;
+            assert!(stage.verify(Vec::new()).await.ok, "without heads from outside a cut tail cannot be seen");
+            &[Tamper::Cut]
+        }
+        _ => {
+            // Written anew from there on, by a sealer that looks like ours but does not have its key.
+            intruder.edits(lot, at).await;
+            intruder.forgets(at).await;
+            written_anew(stage).await;
+            &[Tamper::Rewritten, Tamper::Cut]
+        }
+    };
+    (at, expected)
+}
+
+/// A worker with a key of its own seals what has no link.
+async fn written_anew(stage: &Stage) {
+    let theirs = worker(&stage.db, &stage.ledger, &key(), &Arc::default()).await;
+    let unsealed = "select (select audit from fermata.position) - (select count(*) from fermata.audit_seal)";
+    eventually("the chain is written anew", || async { (stage.db.count(unsealed).await == 0).then_some(()) }).await;
+    theirs.close(Duration::from_secs(5)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_tampers_are_all_found() {
     let stage = Stage::new().await;
@@ -103,67 +170,7 @@ async fn two_hundred_tampers_are_all_found() {
     assert!(stage.verify(heads.clone()).await.ok);
     let (mut intruder, mut lot) = (Intruder::on(&stage.db).await, Lot(6));
     for n in 0..200 {
-        let (at, other) = (1 + lot.below(72), 1 + lot.below(72));
-        let expected: &[Tamper] = match n % 8 {
-            0 | 1 => {
-                intruder.edits(&mut lot, at).await;
-                &[Tamper::Edited]
-            }
-            2 => {
-                intruder.does(&format!("delete from fermata.audit where position = {at}")).await;
-                &[Tamper::Missing]
-            }
-            3 => {
-                for table in ["audit", "audit_seal"] {
-                    intruder.does(&format!("delete from fermata.{table} where position = {at}")).await;
-                }
-                &[Tamper::Missing]
-            }
-            4 => {
-                let other = if other == at { at % 72 + 1 } else { other };
-                for (from, to) in [(at, -1), (other, at), (-1, other)] {
-                    let moved = format!("update fermata.audit set position = {to} where position = {from}");
-                    intruder.does(&moved).await;
-                }
-                &[Tamper::Edited]
-            }
-            5 => {
-                for shift in ["+ 1000000", "- 999999"] {
-                    let moved = format!("update fermata.audit set position = position {shift} where position >= {at}");
-                    intruder.does(&moved).await;
-                }
-                intruder
-                    .does(&format!(
-                        "insert into fermata.audit select {at}, at, client_id, run_id, action_id, actor, phase, body
-                         from fermata.audit where position = {}",
-                        if at == 1 { 2 } else { 1 }
-                    ))
-                    .await;
-                intruder.does("update fermata.position set audit = audit + 1").await;
-                &[Tamper::Edited]
-            }
-            6 => {
-                intruder.does(&format!("delete from fermata.audit where position >= {at}")).await;
-                intruder.forgets(at).await;
-                intruder.does(&format!("update fermata.position set audit = {}", at - 1)).await;
-                assert!(stage.verify(Vec::new()).await.ok, "without heads from outside a cut tail cannot be seen");
-                &[Tamper::Cut]
-            }
-            _ => {
-                // Written anew from there on, by a sealer that looks like ours but does not have its key.
-                intruder.edits(&mut lot, at).await;
-                intruder.forgets(at).await;
-                let theirs = worker(&stage.db, &stage.ledger, &key(), &Arc::default()).await;
-                let unsealed =
-                    "select (select audit from fermata.position) - (select count(*) from fermata.audit_seal)";
-                eventually("the chain is written anew", || async {
-                    (stage.db.count(unsealed).await == 0).then_some(())
-                })
-                .await;
-                theirs.close(Duration::from_secs(5)).await;
-                &[Tamper::Rewritten, Tamper::Cut]
-            }
-        };
+        let (at, expected) = tamper(&stage, &mut intruder, &mut lot, n).await;
         let found = stage.verify(heads.clone()).await;
         let kinds: Vec<_> = found.findings.iter().map(|finding| finding.kind).collect();
         assert!(!found.ok && expected.iter().any(|kind| kinds.contains(kind)), "tamper {n} at {at}: {found:?}");
