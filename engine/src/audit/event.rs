@@ -17,7 +17,7 @@ const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// One event of the audit trail.
 ///
 /// What is about no action (a kill switch, a policy, an account, a token) has `null` where an action would be described,
-/// and its particulars in `detail`. Nothing in it is content: hashes, ids and pointers only (S-082).
+/// and its particulars in `detail`. Of what is sent it has hashes, ids and pointers only (S-082).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditEvent {
@@ -40,7 +40,7 @@ pub struct AuditEvent {
     /// What is said of the action.
     #[serde(flatten)]
     pub action: AuditedAction,
-    /// Further particulars.
+    /// Further particulars. What a person said (a comment, a reason, a policy) stands here as it was said.
     pub detail: Value,
 }
 
@@ -132,7 +132,7 @@ pub enum AuditStatus {
 /// What shows an outcome: pointers only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditProof {
-    /// Ids of proofs and artifacts.
+    /// What the platform called its answer.
     pub artifact_refs: Vec<String>,
     /// Pictures.
     pub screenshots: Vec<ArtifactId>,

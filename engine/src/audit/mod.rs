@@ -56,8 +56,9 @@ impl Engine {
         let mut verifier = Verifier::new(extent.sealed_to, ends, heads, trusted);
         let mut after = i64::MIN;
         loop {
-            let rows = store.audit_rows(after, i64::MAX, PAGE).await?;
+            // Links first: whatever has one has its row by then.
             let seals = store.audit_seals(after, i64::MAX, PAGE).await?;
+            let rows = store.audit_rows(after, i64::MAX, PAGE).await?;
             // As far as both are known.
             let full = |n: usize| i64::try_from(n).unwrap_or(PAGE) >= PAGE;
             let row_end = rows.last().filter(|_| full(rows.len())).map_or(i64::MAX, |row| row.position);
