@@ -26,6 +26,8 @@ pub struct Promises {
     pub conclusive: bool,
     /// Posts are hidden from looks.
     pub hides: bool,
+    /// It is looked at before the first call too.
+    pub looked_at_first: bool,
     /// The answer to the first call is lost, after it was applied.
     pub loses_answer: bool,
     /// The first call is lost before it is applied.
@@ -64,7 +66,8 @@ impl Ledger {
         self.looks.load(Ordering::SeqCst)
     }
 
-    fn apply(&self, key: &str) {
+    /// A post that somebody else has made.
+    pub fn apply(&self, key: &str) {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner).push(key.to_owned());
     }
 }
@@ -94,7 +97,7 @@ impl Effect for Post {
             call_timeout_ms: self.promises.call_timeout_ms.max(LEAST_CALL_TIMEOUT_MS),
             visible_within_ms: 0,
             absence: if self.promises.conclusive { Absence::Conclusive } else { Absence::Inconclusive },
-            look_first: false,
+            look_first: self.promises.looked_at_first,
         }
     }
 

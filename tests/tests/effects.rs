@@ -111,6 +111,39 @@ async fn the_same_intent_in_another_command_returns_the_stored_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn intents_are_locked_in_the_order_of_their_keys_whatever_the_order_of_a_batch_and_the_second_plan_is_held() {
+    let db = TestDb::new().await;
+    let plan = |ord: i32, key: &str| {
+        json!({
+            "ord": ord, "op": "plan", "action_id": uuid::Uuid::from_u128(ord.unsigned_abs().into()), "intent_key": key,
+            "intent_id": uuid::Uuid::from_u128(100 + u128::from(ord.unsigned_abs())), "client_id": "c", "spec": {},
+        })
+    };
+    let asked = json!([plan(1, "b"), plan(2, "c"), plan(3, "a"), plan(4, "b")]);
+    let verdict: Value =
+        sqlx::query_scalar("select fermata.judge(now(), $1)").bind(asked).fetch_one(&db.pool).await.unwrap();
+    assert_eq!(verdict, json!({"4": {"held": null}}));
+    let taken: Vec<String> =
+        sqlx::query_scalar("select key from fermata.intent order by ctid").fetch_all(&db.pool).await.unwrap();
+    assert_eq!(taken, ["a", "b", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_that_is_found_done_closes_its_action_and_holds_up_nobody() {
+    let (db, ledger) = (TestDb::new().await, Ledger::default());
+    ledger.apply("k");
+    let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
+    let promises = Promises { looked_at_first: true, ..Promises::default() };
+    for _ in 0..2 {
+        let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": promises})).await;
+        assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "k"})));
+    }
+    assert_eq!((ledger.count("k"), ledger.calls()), (1, 0));
+    let closed = "select count(*) from fermata.action where state = 'postcheck_complete' and level = 2 and not effect";
+    assert_eq!((db.count(closed).await, db.count("select count(*) from fermata.action").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_that_mean_the_same_at_once_do_it_once() {
     let (db, ledger) = (TestDb::new().await, Ledger::default());
     let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;

@@ -95,7 +95,7 @@ impl<'a> Columns<'a> {
             locks.extend(records.map(|record| record.run.0));
             columns.locks = Some(locks);
         }
-        columns.rare = sorted_by_intent(rare).map(Json);
+        columns.rare = (!rare.is_empty()).then_some(Json(Value::Array(rare)));
         columns.audits = (!audits.is_empty()).then_some(Json(Value::Array(audits)));
         columns
     }
@@ -155,19 +155,6 @@ fn numbered(part: &Value, ord: i32) -> Value {
         fields.insert("ord".into(), ord.into());
     }
     part
-}
-
-/// Intents are locked in the order of their keys, so that two batches never wait in a circle.
-fn sorted_by_intent(mut rare: Vec<Value>) -> Option<Value> {
-    if rare.is_empty() {
-        return None;
-    }
-    rare.sort_by(|one, two| intent_key(one).cmp(intent_key(two)));
-    Some(Value::Array(rare))
-}
-
-fn intent_key(part: &Value) -> &str {
-    part.get("intent_key").and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -185,11 +185,13 @@ fn check_columns(records: &[Record]) {
         parts.map(|part| i32::try_from(part["ord"].as_i64().unwrap()).unwrap()).collect()
     };
     assert_eq!(numbered(columns.audits.as_ref()), ords(&|record| record.audits.len()));
-    let mut rare = numbered(columns.rare.as_ref());
-    rare.sort_unstable();
-    assert_eq!(rare, ords(&|record| record.rare.len()));
+    assert_eq!(numbered(columns.rare.as_ref()), ords(&|record| record.rare.len()));
     let parts = columns.rare.iter().filter_map(|parts| parts.0.as_array()).flatten();
-    assert!(parts.map(intent_key).is_sorted(), "intents are locked in order");
+    let brought = records.iter().zip(1..).flat_map(|(record, ord)| record.rare.iter().map(move |part| (part, ord)));
+    assert!(
+        parts.eq(&brought.map(|(part, ord)| super::numbered(part, ord)).collect::<Vec<_>>()),
+        "each record in its order"
+    );
     let touching = records.iter().any(|record| !record.rare.is_empty() || record.parent.is_some());
     assert_eq!(columns.locks.is_some(), touching);
     if let Some(locks) = &columns.locks {
