@@ -16,6 +16,7 @@ mod order;
 mod plans;
 mod policies;
 mod pooler;
+mod rations;
 mod riding;
 mod runs;
 mod secrets;

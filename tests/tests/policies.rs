@@ -395,6 +395,28 @@ async fn no_more_calls_of_an_account_are_under_way_than_its_policy_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_call_waits_for_no_run_that_somebody_else_holds() {
+    let stage = Stage::with(Platform { answers: Arc::new(Semaphore::new(0)), ..Platform::new() }).await;
+    stage.put("client:acme", json!({"concurrency": 1})).await;
+    let calling = stage.act("publish", "1", Value::Null).await;
+    eventually("the first is under way", || async { (stage.platform.calls() == 1).then_some(()) }).await;
+    let mut waiting = Vec::new();
+    for key in ["2", "3"] {
+        let run = stage.act("publish", key, Value::Null).await;
+        stage.waits(run, "rate_limited").await;
+        waiting.push(run);
+    }
+    let mut holder = stage.db.pool.begin().await.unwrap();
+    let held = sqlx::query("select from fermata.live where id = $1 for update").bind(waiting[0].0);
+    held.execute(&mut *holder).await.unwrap();
+    stage.platform.answers.add_permits(Semaphore::MAX_PERMITS);
+    for run in [calling, waiting[1]] {
+        assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+    }
+    holder.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_actions_of_a_kind_keep_their_distance() {
     let stage = Stage::new().await;
     stage.put("client:acme", json!({"spacing": {"like": {"min_s": 1}}})).await;

@@ -19,8 +19,10 @@
 //!
 //! `{"seed": u64, "trial": u64, "fault": "random-kill", "clients": ["t17"],
 //! "window": {"after": i64, "upto": i64}, "audit_window": {"after": i64, "upto": i64},
-//! "began_at": time, "calm_at": time, "ended_at": time, "tolerance_ms": u32}`
+//! "began_at": time, "calm_at": time, "ended_at": time, "tolerance_ms": u32,
+//! "rations": {"concurrency": n, "max": n, "window_s": n, "min_s": n|null}|null}`
 //!
+//! `rations` is what the policy in force of all of them allowed each account, from the beginning to the end.
 //! `clients` are the tenants whose runs belong to this trial, and to no other. Other tenants' rows
 //! may be in the windows and count for their density alone. The windows are positions of the event
 //! stream and of the audit, `after` excluded; they hold every event and audit row of the trial's
@@ -104,5 +106,5 @@ mod verdict;
 pub use folder::{ReadError, read};
 pub use invariant::judge as check;
 pub use report::Report;
-pub use trial::{Facts, Trial, Window};
+pub use trial::{Facts, Rations, Trial, Window};
 pub use verdict::{Invariant, MAX_LISTED, Verdict, Violation};

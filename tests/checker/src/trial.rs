@@ -48,6 +48,22 @@ pub struct Facts {
     pub calm_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: DateTime<Utc>,
+    /// What the policy of its clients rationed, if it did.
+    #[serde(default)]
+    pub rations: Option<Rations>,
+}
+
+/// How many effects of an account there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Rations {
+    /// Calls under way at once.
+    pub concurrency: usize,
+    /// Effects in a window.
+    pub max: usize,
+    /// How long a window is, in seconds; they follow each other from 1970 on.
+    pub window_s: u32,
+    /// The least pause between two attempts, in seconds.
+    pub min_s: Option<u32>,
 }
 
 /// Positions behind `after`, up to and with `upto`.

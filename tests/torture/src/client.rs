@@ -188,6 +188,13 @@ impl Client {
         self.send(ask, self.to(Method::PUT, &format!("/v1/kill-switches/clients/{}", self.tenant)).json(&body)).await
     }
 
+    /// Puts a policy in force for the client.
+    pub(crate) async fn policy(&self, document: &Value) -> Result<Told, Trouble> {
+        let scope = format!("client:{}", self.tenant);
+        let ask = Self::ask("operator", "rest", "policy", json!({"scope": scope, "document": document}));
+        self.send(ask, self.to(Method::PUT, &format!("/v1/policies/{scope}")).json(document)).await
+    }
+
     /// A signal to nobody in particular whose sender hangs up before it is answered.
     pub(crate) async fn abandon(&self, command: &str, id: uuid::Uuid, after: Duration) {
         let url = format!("{}/v1/commands/{command}/signals/nobody", self.control);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fault::{Blow, Fault};
-use crate::plan::{LONGEST_DELAY_MS, Plan, Promise, Work};
+use crate::plan::{LONGEST_DELAY_MS, Plan, Promise, Rations, Work};
 
 /// How long a call may take.
 const CALL_TIMEOUT_S: f64 = 0.8;
@@ -77,6 +77,19 @@ pub(crate) fn order(client: &str, number: usize, work: &Work, slow: bool) -> Ord
             Order { command: ("flow.run", json!({"flow": flow, "inputs": inputs})), about }
         }
     }
+}
+
+/// The policy that rations posts.
+pub(crate) fn policy(rations: &Rations) -> Value {
+    let Rations { concurrency, max, window_s, min_s } = rations;
+    let mut policy = json!({
+        "concurrency": concurrency,
+        "budgets": {"rate": [{"name": "rig", "actions": ["publish"], "max": max, "window_s": window_s}]},
+    });
+    if let Some(min_s) = min_s {
+        policy["spacing"] = json!({"publish": {"min_s": min_s, "max_s": min_s}});
+    }
+    policy
 }
 
 /// Another command, for the key of the `number`-th.

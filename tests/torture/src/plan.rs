@@ -29,6 +29,18 @@ pub(crate) struct Plan {
     /// Requests that their client gives up half-way, milliseconds after the beginning.
     pub(crate) abandoned_at_ms: Vec<u64>,
     pub(crate) readers: Vec<ReaderPlan>,
+    /// What the client's policy rations.
+    #[serde(default)]
+    pub(crate) rations: Option<Rations>,
+}
+
+/// How many posts there may be: at once, in a window, and how far apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rations {
+    pub(crate) concurrency: u32,
+    pub(crate) max: u32,
+    pub(crate) window_s: u32,
+    pub(crate) min_s: Option<u32>,
 }
 
 /// One command, and what its client does with it.
@@ -126,6 +138,12 @@ impl Plan {
                 run.key = Key::Clashes;
             }
         }
+        let rations = chance.random_bool(0.4).then(|| Rations {
+            concurrency: chance.random_range(1..4),
+            max: chance.random_range(2..5),
+            window_s: chance.random_range(1..3),
+            min_s: chance.random_bool(0.3).then_some(1),
+        });
         if let Some(point) = point {
             suit(&mut runs, point);
         }
@@ -139,6 +157,7 @@ impl Plan {
             switch: switch.filter(|_| point.is_none()),
             abandoned_at_ms,
             readers: readers.to_vec(),
+            rations: rations.filter(|_| point.is_none()),
         }
     }
 

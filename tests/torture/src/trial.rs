@@ -18,7 +18,7 @@ use crate::clock;
 use crate::cluster::Cluster;
 use crate::dump::{self, Positions};
 use crate::fault::Blow;
-use crate::flow::{conduct, prefix};
+use crate::flow::{conduct, policy, prefix};
 use crate::history::{Ask, Ended, History, Told};
 use crate::plan::{Plan, Promise};
 use crate::reader::Reader;
@@ -67,6 +67,9 @@ pub(crate) async fn run(
     let struck = stage.struck().await?;
     let history = Arc::new(History::new(folder)?);
     let client = Client::new(&stage.control, &stage.token, &client_id, Arc::clone(&history))?;
+    if let Some(rations) = &plan.rations {
+        ration(&client, &policy(rations)).await?;
+    }
     let after = head(&client).await?;
     let began_at = clock::now();
     let over = Arc::new(AtomicBool::new(false));
@@ -105,7 +108,7 @@ pub(crate) async fn run(
         "seed": plan.seed, "trial": plan.seed, "fault": plan.fault.name(), "clients": [client_id],
         "window": {"after": from.event, "upto": to.event}, "audit_window": {"after": from.audit, "upto": to.audit},
         "began_at": began_at, "calm_at": calm_at, "ended_at": clock::now(), "tolerance_ms": TOLERANCE_MS,
-        "settled": settled,
+        "settled": settled, "rations": plan.rations,
     });
     std::fs::write(folder.join("trial.json"), trial.to_string())?;
     for promise in Promise::ALL {
@@ -158,6 +161,19 @@ async fn head(client: &Client) -> Result<String, Trouble> {
         }
         clock::pause(AGAIN).await;
     }
+}
+
+/// Puts the policy in force before anything begins.
+async fn ration(client: &Client, document: &Value) -> Result<(), Trouble> {
+    let mut left = 20_u32;
+    while client.policy(document).await?.ended != Ended::Ok {
+        if left == 0 {
+            return Err(Trouble::Answer("the policy was not taken".into()));
+        }
+        left -= 1;
+        clock::pause(AGAIN).await;
+    }
+    Ok(())
 }
 
 fn start_clients(office: &Office, plan: &Plan) -> JoinSet<Result<(), Trouble>> {

@@ -1,12 +1,16 @@
 //! The workflow that the bench and the crash rig run: K steps that do nothing, as real ones would
 //! be recorded. Never `pure`, so that every step pays for its durability.
 
+mod effect;
+
 use std::time::Duration;
 
 use fermata_engine::workflow::{Context, Failure, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use self::effect::Nothing;
 
 /// The most steps of one run.
 pub const MAX_STEPS: u16 = 1_000;
@@ -42,6 +46,9 @@ pub struct BenchInput {
     #[serde(default)]
     #[schemars(range(max = MAX_STEP_MS))]
     pub step_ms: u32,
+    /// Each step is an effect, on a platform that does nothing and answers at once.
+    #[serde(default)]
+    pub effects: bool,
 }
 
 /// What `bench.steps` ends with.
@@ -94,6 +101,10 @@ impl Workflow for BenchSteps {
         }
         let (clock, takes) = (context.clock().clone(), Duration::from_millis(input.step_ms.into()));
         for n in 1..=input.steps {
+            if input.effects {
+                context.effect(&format!("step-{n}"), &Nothing::of(&context, n)).await?;
+                continue;
+            }
             let done = async |_| {
                 if !takes.is_zero() {
                     clock.wait(takes).await;

@@ -50,7 +50,7 @@ pub(crate) struct BenchArgs {
     /// Clients that the runs are spread over; each subscriber of `events` follows one of them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: u32,
-    /// Worker processes that carry the runs of w0, w3 and w10, in place of this one
+    /// Worker processes that carry the runs of w0, w3, w10 and effect, in place of this one
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: Option<u32>,
     /// Steps of each run, in place of the workload's own
@@ -76,6 +76,8 @@ enum Workload {
     W3,
     /// The same with 10 steps
     W10,
+    /// Runs of one effect on a platform that does nothing: what the guard, its records and its look cost
+    Effect,
     /// Single submissions from concurrent callers, acknowledged one by one; carried out only afterwards
     Submit,
     /// Idle system, one at a time: submission to first step, and to the result
@@ -91,6 +93,11 @@ enum Workload {
 }
 
 impl Workload {
+    /// Whether it is submitted as a whole, and measured until all of it has ended.
+    fn is_batch(self) -> bool {
+        matches!(self, Self::W0 | Self::W3 | Self::W10 | Self::Effect)
+    }
+
     /// How long a step takes: nothing, unless runs are to be in flight for a while.
     fn step_ms(self) -> u32 {
         if self == Self::Recover { 1_000 } else { 0 }
@@ -106,6 +113,7 @@ impl Workload {
             Self::W0 => "w0",
             Self::W3 => "w3",
             Self::W10 => "w10",
+            Self::Effect => "effect",
             Self::Submit => "submit",
             Self::Latency => "latency",
             Self::Signal => "signal",
@@ -120,13 +128,13 @@ impl Workload {
             Self::W0 | Self::Submit => 0,
             Self::W3 | Self::Events => 3,
             Self::W10 | Self::Recover => 10,
-            Self::Latency | Self::Signal | Self::Timers => 1,
+            Self::Effect | Self::Latency | Self::Signal | Self::Timers => 1,
         }
     }
 
     fn concurrency(self) -> u32 {
         match self {
-            Self::W0 | Self::W3 | Self::W10 | Self::Timers => 1_024,
+            Self::W0 | Self::W3 | Self::W10 | Self::Effect | Self::Timers => 1_024,
             Self::Submit => 64,
             Self::Events => 100,
             Self::Recover => 10_000,
@@ -136,8 +144,8 @@ impl Workload {
 }
 
 pub(super) async fn run(args: BenchArgs, out: Output) -> Result<Exit, Trouble> {
-    if args.workers.is_some() && !matches!(args.workload, Workload::W0 | Workload::W3 | Workload::W10) {
-        return Err(Trouble::new(Exit::Usage, "--workers goes with w0, w3 and w10"));
+    if args.workers.is_some() && !args.workload.is_batch() {
+        return Err(Trouble::new(Exit::Usage, "--workers goes with w0, w3, w10 and effect"));
     }
     let recorder = install_metrics().map_err(|error| Trouble::failed("no metrics").why(error.to_string()))?;
     let concurrency = args.concurrency.unwrap_or_else(|| args.workload.concurrency());
@@ -168,6 +176,7 @@ async fn measure(
         step_ms: args.step_ms.unwrap_or_else(|| args.workload.step_ms()),
         sleep_ms: args.sleep_ms.unwrap_or_else(|| args.workload.sleep_ms()),
         spread_ms: args.spread_ms,
+        effects: args.workload == Workload::Effect,
         callers: usize::try_from(concurrency).unwrap_or(1),
         clients: usize::try_from(args.clients).unwrap_or(1),
         completed: &|| completed(recorder),
@@ -180,7 +189,7 @@ async fn measure(
     remark(format_args!("bench: {} with {runs} runs, {steps} steps, concurrency {concurrency}", args.workload.name()));
     let before = Reading::take(&ground.engine).await?;
     let measured = match (args.workload, &workers) {
-        (Workload::W0 | Workload::W3 | Workload::W10, Some(workers)) => workload::batch_on(&plan, workers).await?,
+        (workload, Some(workers)) if workload.is_batch() => workload::batch_on(&plan, workers).await?,
         (workload, _) => measure_here(workload, &plan, ground).await?,
     };
     let after = Reading::take(&ground.engine).await?;
@@ -227,7 +236,7 @@ async fn warm_up(
 /// Measures a workload whose runs this process carries, or starts workers for as it needs them.
 async fn measure_here(workload: Workload, plan: &Plan<'_>, ground: &Ground) -> Result<Measured, Trouble> {
     match workload {
-        Workload::W0 | Workload::W3 | Workload::W10 => workload::batch(plan).await,
+        Workload::W0 | Workload::W3 | Workload::W10 | Workload::Effect => workload::batch(plan).await,
         Workload::Submit => workload::submit(plan).await,
         Workload::Latency => workload::latency(plan).await,
         Workload::Signal => workload::signal(plan).await,

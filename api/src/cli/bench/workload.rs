@@ -49,6 +49,8 @@ pub(super) struct Plan<'a> {
     pub(super) sleep_ms: u32,
     /// How much longer the last run sleeps than the first, in milliseconds.
     pub(super) spread_ms: u32,
+    /// Each step is an effect.
+    pub(super) effects: bool,
     /// How many deliveries have ended in this process, by how.
     pub(super) completed: &'a (dyn Fn() -> HashMap<String, usize> + Sync),
 }
@@ -203,6 +205,7 @@ async fn submit_one(plan: &Plan<'_>, n: usize, wait_signal: bool) -> Result<RunI
     let pad = "x".repeat(PAD_BYTES);
     let payload = json!({
         "steps": plan.steps, "wait_signal": wait_signal, "step_ms": plan.step_ms, "sleep_ms": plan.sleep_of(n), "pad": pad,
+        "effects": plan.effects,
     });
     loop {
         let submission = Submission {

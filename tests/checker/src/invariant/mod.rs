@@ -12,6 +12,7 @@ mod i4_status;
 mod i5_replay;
 mod i6_fencing;
 mod i7_gates;
+mod i7_rations;
 mod i8_audit;
 
 use crate::dossier::Dossier;
@@ -31,6 +32,7 @@ pub fn judge(trial: &Trial) -> Verdict {
     i5_replay::judge(&dossier, &mut verdict.judge(Invariant::I5));
     i6_fencing::judge(&dossier, &mut verdict.judge(Invariant::I6));
     i7_gates::judge(&dossier, &mut verdict.judge(Invariant::I7));
+    i7_rations::judge(&dossier, &mut verdict.judge(Invariant::I7));
     i8_audit::judge(&dossier, &mut verdict.judge(Invariant::I8));
     i11_liveness::judge(&dossier, &mut verdict.judge(Invariant::I11));
     verdict

@@ -23,6 +23,8 @@ mod machines;
 #[cfg(test)]
 mod mutants;
 #[cfg(test)]
+mod rations;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod unknown;
