@@ -27,11 +27,11 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// A platform that counts calls, knows how many were under way at once, and may ask to be left alone.
 #[derive(Clone)]
-struct Platform {
+pub(crate) struct Platform {
     calls: Arc<AtomicU32>,
     at_once: Arc<Mutex<(u32, u32)>>,
     /// Calls that return.
-    answers: Arc<Semaphore>,
+    pub(crate) answers: Arc<Semaphore>,
     /// How many calls are refused, and for how long they are to stay away.
     complains: Arc<AtomicU32>,
     stay_away: Duration,
@@ -43,7 +43,7 @@ struct Platform {
 }
 
 impl Platform {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let open = || Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         Self {
             calls: Arc::default(),
@@ -57,7 +57,7 @@ impl Platform {
         }
     }
 
-    fn calls(&self) -> u32 {
+    pub(crate) fn calls(&self) -> u32 {
         self.calls.load(Ordering::SeqCst)
     }
 }
@@ -143,9 +143,9 @@ impl Workflow for Publish {
     }
 }
 
-struct Stage {
-    db: TestDb,
-    platform: Platform,
+pub(crate) struct Stage {
+    pub(crate) db: TestDb,
+    pub(crate) platform: Platform,
     engine: Engine,
 }
 
@@ -154,13 +154,13 @@ impl Stage {
         Self::with(Platform::new()).await
     }
 
-    async fn with(platform: Platform) -> Self {
+    pub(crate) async fn with(platform: Platform) -> Self {
         let db = TestDb::new().await;
         let engine = db.worker(Registry::new().with(Publish(platform.clone())), LEASE).await;
         Self { db, platform, engine }
     }
 
-    async fn put(&self, scope: &str, document: Value) -> i64 {
+    pub(crate) async fn put(&self, scope: &str, document: Value) -> i64 {
         let document: PolicyDocument = serde_json::from_value(document).unwrap();
         let scope: PolicyScope = scope.parse().unwrap();
         self.engine.put_policy(&Principal::operator(), &scope, &document, None).await.unwrap().version
@@ -174,13 +174,13 @@ impl Stage {
         join_all((0..wanted).map(|n| async move { self.publish(&n.to_string()).await })).await
     }
 
-    async fn act(&self, action: &str, key: &str, payload: Value) -> RunId {
+    pub(crate) async fn act(&self, action: &str, key: &str, payload: Value) -> RunId {
         let input = json!({"account": "main", "action": action, "key": key, "payload": payload});
         let wanted = Submission { client_id: "acme".into(), ..submission("test.rationed", input) };
         self.engine.submit(&Principal::operator(), wanted).await.unwrap().command_id
     }
 
-    async fn ended(&self, run: RunId) -> (String, Value) {
+    pub(crate) async fn ended(&self, run: RunId) -> (String, Value) {
         let ended = self.db.ended(&self.engine, run).await;
         (ended.status, ended.error.map(|error| json!([error["code"], error["details"]["rule"]])).unwrap_or_default())
     }
@@ -194,7 +194,7 @@ impl Stage {
             .unwrap()
     }
 
-    async fn waits(&self, run: RunId, reason: &str) {
+    pub(crate) async fn waits(&self, run: RunId, reason: &str) {
         eventually("the run waits", || async {
             let told = "select wait_reason from fermata.command where id = $1";
             let now: Option<String> = sqlx::query_scalar(told).bind(run.0).fetch_one(&self.db.pool).await.unwrap();
@@ -392,28 +392,6 @@ async fn no_more_calls_of_an_account_are_under_way_than_its_policy_says() {
         "select count(*) from fermata.outcome o join fermata.event e on e.run_id = o.id and e.type = 'rate.limited'
         where o.ended_at >= (e.data ->> 'until')::timestamptz";
     assert_eq!(stage.db.count(by_time).await, 0, "the end of a call wakes the next one, and not the time");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_call_waits_for_no_run_that_somebody_else_holds() {
-    let stage = Stage::with(Platform { answers: Arc::new(Semaphore::new(0)), ..Platform::new() }).await;
-    stage.put("client:acme", json!({"concurrency": 1})).await;
-    let calling = stage.act("publish", "1", Value::Null).await;
-    eventually("the first is under way", || async { (stage.platform.calls() == 1).then_some(()) }).await;
-    let mut waiting = Vec::new();
-    for key in ["2", "3"] {
-        let run = stage.act("publish", key, Value::Null).await;
-        stage.waits(run, "rate_limited").await;
-        waiting.push(run);
-    }
-    let mut holder = stage.db.pool.begin().await.unwrap();
-    let held = sqlx::query("select from fermata.live where id = $1 for update").bind(waiting[0].0);
-    held.execute(&mut *holder).await.unwrap();
-    stage.platform.answers.add_permits(Semaphore::MAX_PERMITS);
-    for run in [calling, waiting[1]] {
-        assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
-    }
-    holder.rollback().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,19 @@
 //! Laws of what actions contend for: it is locked in one order, and the end of a call waits for nobody's run.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
 use fermata_tests::{TestDb, eventually};
 use serde_json::{Value, json};
 use sqlx::types::Uuid;
+use tokio::sync::Semaphore;
+
+use crate::policies::{Platform, Stage};
 
 /// How many sessions wait for a lock.
-const WAITING: &str =
-    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+const WAITING: &str = "select count(distinct pid) from pg_locks where not granted
+    and pid in (select pid from pg_stat_activity where datname = current_database())";
 
 /// An attempt that counts the calls under way of its account.
 fn attempt(ord: i32, account: &str) -> Value {
@@ -57,14 +64,37 @@ async fn a_budget_is_counted_to_the_end_of_its_window_whoever_begins_the_next_on
         select 'budget of a', w.opens, w.opens + interval '1 h', 9
         from (select fermata.window_start(now() - interval '1 h', 3600)) w(opens)";
     sqlx::query(spend).execute(&db.pool).await.unwrap();
-    let live = "insert into fermata.live (id, client_id, workflow, state, epoch, priority, deliveries, ready_at)
-        values ($1, 'c', 'w@1', 1, 1, 5, 1, now())";
+    let live = "insert into fermata.live (id, client_id, workflow, state, epoch, node, priority, deliveries, ready_at)
+        values ($1, 'c', 'w@1', 1, 1, $1, 5, 1, now())";
     sqlx::query(live).bind(Uuid::from_u128(2)).execute(&db.pool).await.unwrap();
     judged(&db, json!([attempt(1, "a")])).await.unwrap();
     let admitted = "select used from fermata.budget where starts = fermata.window_start(now(), 3600)";
     assert_eq!(db.count(admitted).await, 1, "the new window is begun");
     let late = "select fermata.judge(now() - interval '1 h', $1)";
-    let verdict: Value =
-        sqlx::query_scalar(late).bind(json!([attempt(1, "a")])).fetch_one(&db.pool).await.unwrap();
+    let verdict: Value = sqlx::query_scalar(late).bind(json!([attempt(1, "a")])).fetch_one(&db.pool).await.unwrap();
     assert_eq!(verdict["1"]["wait"]["rule"], "budgets/b", "and the old one is still spent: {verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_call_waits_for_no_run_that_somebody_else_holds() {
+    let mut platform = Platform::new();
+    platform.answers = Arc::new(Semaphore::new(0));
+    let stage = Stage::with(platform).await;
+    stage.put("client:acme", json!({"concurrency": 1})).await;
+    let calling = stage.act("publish", "1", Value::Null).await;
+    eventually("the first is under way", || async { (stage.platform.calls() == 1).then_some(()) }).await;
+    let mut waiting = Vec::new();
+    for key in ["2", "3"] {
+        let run = stage.act("publish", key, Value::Null).await;
+        stage.waits(run, "rate_limited").await;
+        waiting.push(run);
+    }
+    let mut holder = stage.db.pool.begin().await.unwrap();
+    let held = sqlx::query("select from fermata.live where id = $1 for update").bind(waiting[0].0);
+    held.execute(&mut *holder).await.unwrap();
+    stage.platform.answers.add_permits(Semaphore::MAX_PERMITS);
+    for run in [calling, waiting[1]] {
+        assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+    }
+    holder.rollback().await.unwrap();
 }

@@ -91,10 +91,7 @@ impl Store {
 
     /// What stands against an attempt now: `{"mode", "reason"}`, `{"wait": {"rule", "until"}}`, or `None`.
     pub(crate) async fn rationed(&self, asked: &Value) -> Result<Option<Value>, StoreError> {
-        Ok(sqlx::query_scalar("select fermata.rationed(now(), $1, 0)")
-            .bind(asked)
-            .fetch_one(&self.direct)
-            .await?)
+        Ok(sqlx::query_scalar("select fermata.rationed(now(), $1, 0)").bind(asked).fetch_one(&self.direct).await?)
     }
 }
 

@@ -39,9 +39,9 @@ pub(super) fn judge(dossier: &Dossier<'_>, judge: &mut Judge<'_>) {
 /// The positions of the attempts that a call follows.
 fn calls(moves: &[&Move<'_>]) -> BTreeSet<i64> {
     let confirmed = |attempt: &Move<'_>| {
-        moves.iter().any(|other| {
-            other.action == attempt.action && other.at == attempt.at && other.state == "confirmed_success"
-        })
+        moves
+            .iter()
+            .any(|other| other.action == attempt.action && other.at == attempt.at && other.state == "confirmed_success")
     };
     let attempts = moves.iter().filter(|moved| moved.is_attempt() && !moved.is_resend());
     attempts.filter(|moved| !confirmed(moved)).map(|moved| moved.position).collect()
@@ -61,7 +61,9 @@ impl<'a> Account<'a> {
         if !moved.is_attempt() {
             self.under_way.remove(moved.action);
             if moved.effect() == Some(false) {
-                self.spent.values_mut().for_each(|actions| drop(actions.remove(moved.action)));
+                for actions in self.spent.values_mut() {
+                    actions.remove(moved.action);
+                }
             }
             return;
         }
@@ -79,7 +81,10 @@ impl<'a> Account<'a> {
         spent.insert(moved.action);
         let spent = spent.len();
         judge.require(spent <= rations.max, || {
-            says(format!("{spent} effects were attempted in one window of {} s, where {} may be", rations.window_s, rations.max))
+            says(format!(
+                "{spent} effects were attempted in one window of {} s, where {} may be",
+                rations.window_s, rations.max
+            ))
         });
         if let (Some(min_s), Some(last)) = (rations.min_s, &self.last) {
             judge.require(moved.at - last.at >= TimeDelta::seconds(min_s.into()), || {

@@ -23,8 +23,18 @@ fn three(rations: Rations, first_ends: &[&str], effect: bool) -> Vec<Invariant> 
             world.apply(run, run);
         }
     }
-    world.outcome("r1", "a-r1", first_ends, &json!({"effect": effect, "receipt": effect.then(|| json!({"id": "r1"})), "level": 2, "looks": 1}));
-    world.outcome("r2", "a-r2", first_ends, &json!({"effect": effect, "receipt": effect.then(|| json!({"id": "r2"})), "level": 2, "looks": 1}));
+    world.outcome(
+        "r1",
+        "a-r1",
+        first_ends,
+        &json!({"effect": effect, "receipt": effect.then(|| json!({"id": "r1"})), "level": 2, "looks": 1}),
+    );
+    world.outcome(
+        "r2",
+        "a-r2",
+        first_ends,
+        &json!({"effect": effect, "receipt": effect.then(|| json!({"id": "r2"})), "level": 2, "looks": 1}),
+    );
     world.attempt("r3", "a-r3");
     world.end();
     let mut trial = world.trial();
