@@ -15,7 +15,7 @@ use fermata_engine::effect::{
     Look, Prepared, Sighting,
 };
 use fermata_engine::id::{GateId, RunId};
-use fermata_engine::policy::{PolicyDocument, PolicyScope};
+use fermata_engine::policy::{PolicyDocument, PolicyScope, Proposal};
 use fermata_engine::run::{DecideError, Decision, Submission};
 use fermata_engine::workflow::{Context, Failure, Registry, StepError, Workflow};
 use fermata_tests::{TestDb, eventually, submission};
@@ -195,6 +195,20 @@ impl Stage {
         self.engine.put_policy(&Principal::operator(), &scope, &document, None).await.unwrap();
     }
 
+    /// What would be said of a post.
+    async fn evaluated(&self) -> Value {
+        let proposal = Proposal {
+            client_id: Some("acme".into()),
+            platform: "memory".into(),
+            account_id: "main".into(),
+            action_type: "publish".into(),
+            payload: Value::Null,
+            at: None,
+        };
+        let said = self.engine.evaluate(&Principal::operator(), &proposal).await.unwrap().verdict;
+        json!([said.decision, said.rule])
+    }
+
     async fn publish(&self, key: &str) -> RunId {
         self.submit(json!({"key": key})).await
     }
@@ -308,8 +322,12 @@ async fn where_the_policy_demands_it_what_cannot_be_verified_is_not_done_and_nob
     assert_eq!(stage.ended(unknown).await, failed("policy_blocked", Some("identity")), "never connected");
     assert_eq!(stage.db.count("select count(*) from fermata.gate").await, 0);
 
+    let would = stage.evaluated().await;
+    assert_eq!(would, json!(["block", "identity"]), "it is said beforehand");
+
     stage.put(json!({"identity": "required"})).await;
     stage.connect("1").await;
+    assert_eq!(stage.evaluated().await, json!(["allow", "allowed"]), "nobody asks the platform for that");
     let silent = stage.publish("b").await;
     assert_eq!(stage.ended(silent).await, failed("policy_blocked", Some("identity")), "no way to ask");
     assert_eq!(stage.platform.counts()[2], 0);
