@@ -130,7 +130,7 @@ impl Performance<'_> {
     }
 
     /// The attempt that is under way, as its trace knows it.
-    fn traced(&self) -> Attempt {
+    pub(super) fn traced(&self) -> Attempt {
         self.context.session.trace.attempt(&self.begun.key, self.nth_attempt())
     }
 

@@ -71,7 +71,7 @@ pub(super) fn plan_parts(
     id: ActionId,
     judged: &Judged,
 ) -> Parts {
-    let Judged { policy, verdict } = judged;
+    let Judged { policy, verdict, .. } = judged;
     let parts = Parts::default().rare(json!({
         "op": "plan", "action_id": id, "intent_id": IntentId::new(context.clock()), "intent_key": identity.hash,
         "client_id": context.client_id(), "run_id": context.run_id(), "step_key": step_key, "spec": identity.spec,

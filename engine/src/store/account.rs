@@ -80,7 +80,7 @@ impl Store {
 
     /// The accounts of a client that something is known of.
     pub(crate) async fn accounts(&self, client: &str, filter: AccountFilter) -> Result<Vec<AccountView>, StoreError> {
-        self.snapshot(client, |on| {
+        self.snapshot(client, move |on| {
             Box::pin(async move {
                 let query = sqlx::query(LIST).bind(MAX_LISTED).bind(filter.client_id).bind(filter.platform);
                 let rows = query.bind(filter.mode.map(AccountMode::as_str)).fetch_all(on).await?;
