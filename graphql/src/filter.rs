@@ -1,13 +1,14 @@
 //! Filters of lists, as REST has them: everything left out matches everything.
 
 use async_graphql::{ID, InputObject, Result};
+use fermata_engine::effect;
 use fermata_engine::event::Cursor;
 use fermata_engine::read as engine;
 use fermata_engine::read::{DEFAULT_LIMIT, MAX_LIMIT};
 
 use crate::asked::{Asked, Refusal};
 use crate::scalar::Time;
-use crate::word::{ActionState, CommandStatus, GateState, Severity, words};
+use crate::word::{AccountMode, ActionState, CommandStatus, GateState, Severity, words};
 
 /// Which commands.
 #[derive(Debug, Default, InputObject)]
@@ -100,6 +101,17 @@ pub struct CommandEventFilter {
     pub(crate) min_severity: Option<Severity>,
 }
 
+/// Which accounts.
+#[derive(Debug, Default, InputObject)]
+pub struct AccountFilter {
+    /// Of this client; of use to tokens of every client.
+    client_id: Option<String>,
+    /// On this platform.
+    platform: Option<String>,
+    /// In this mode.
+    mode: Option<AccountMode>,
+}
+
 /// Which rows of the audit trail.
 #[derive(Debug, Default, InputObject)]
 pub struct AuditFilter {
@@ -178,6 +190,13 @@ impl EventFilter {
             account_id: self.account_id,
             session_id: self.session_id,
         })
+    }
+}
+
+impl From<AccountFilter> for effect::AccountFilter {
+    fn from(asked: AccountFilter) -> Self {
+        let mode = asked.mode.and_then(|mode| effect::AccountMode::parse(mode.word()));
+        Self { client_id: asked.client_id, platform: asked.platform, mode }
     }
 }
 

@@ -1,15 +1,18 @@
 //! The root of all questions: one method per list or thing, each a translator.
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use fermata_engine::effect::AccountName;
 use fermata_engine::id::{ActionId, ArtifactId, GateId, IntentId, RunId};
-use fermata_engine::read::{AuditView, NodeKind};
+use fermata_engine::policy::PolicyScope;
+use fermata_engine::read::{AuditView, NodeKind, ReadError};
 use uuid::Uuid;
 
 use crate::asked::Asked;
 use crate::filter::{
-    ActionFilter, ArtifactFilter, AuditFilter, CommandFilter, EventFilter, GateFilter, cursor, event_limit,
+    AccountFilter, ActionFilter, ArtifactFilter, AuditFilter, CommandFilter, EventFilter, GateFilter, cursor,
+    event_limit,
 };
-use crate::node::{Action, Artifact, AuditEntry, Command, Event, Gate, Intent, Node};
+use crate::node::{Action, Artifact, AuditEntry, Command, Event, Gate, Intent, Node, PlatformAccount, Policy};
 use crate::page::{Connection, weigh};
 
 /// Everything that can be asked.
@@ -171,6 +174,70 @@ impl Query {
         let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().read(asked)?);
         let found = asked.engine.audit(&asked.by, &filter, page).await.map_err(|error| asked.refuse(error))?;
         Ok(Connection::of_ids(page, &found, AuditView::place))
+    }
+
+    /// The policies in force that the caller may see, by scope; the first 1000.
+    #[graphql(complexity = "weigh(first, child_complexity)")]
+    async fn policies(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
+        #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<Policy>> {
+        let asked = Asked::of(context)?;
+        let page = asked.page(first, after.as_deref())?;
+        let whole = asked.engine.policies(&asked.by).await.map_err(|error| asked.refuse(error))?;
+        Ok(Connection::of_places(page, &page.of_whole(whole)))
+    }
+
+    /// A scope's policy, if the caller may see it.
+    async fn policy(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "`global`, `platform:…`, `client:…` or `account:<client>/<account>`.")] scope: String,
+        #[graphql(desc = "The version; the one in force when left out.")] version: Option<i64>,
+    ) -> Result<Option<Policy>> {
+        let asked = Asked::of(context)?;
+        let wanted: PolicyScope =
+            scope.parse().map_err(|error: fermata_engine::policy::ScopeError| asked.invalid("/scope", error))?;
+        there(asked, asked.engine.policy(&asked.by, &wanted, version).await)
+    }
+
+    /// The accounts that something is known of, those that nothing may be done with first; the first 1000.
+    #[graphql(complexity = "weigh(first, child_complexity)")]
+    async fn platform_accounts(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "1 to 200; 50 when left out.")] first: Option<u32>,
+        #[graphql(desc = "The end cursor of the page before.")] after: Option<String>,
+        #[graphql(desc = "Which of them.")] filter: Option<AccountFilter>,
+    ) -> Result<Connection<PlatformAccount>> {
+        let asked = Asked::of(context)?;
+        let (page, filter) = (asked.page(first, after.as_deref())?, filter.unwrap_or_default().into());
+        let whole = asked.engine.accounts(&asked.by, &filter).await.map_err(|error| asked.refuse(error))?;
+        Ok(Connection::of_places(page, &page.of_whole(whole)))
+    }
+
+    /// One account, if something is known of it for the caller.
+    async fn platform_account(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The platform.")] platform: String,
+        #[graphql(desc = "The account.")] account_id: String,
+        #[graphql(desc = "Whose; the caller's own client when left out.")] client_id: Option<String>,
+    ) -> Result<Option<PlatformAccount>> {
+        let asked = Asked::of(context)?;
+        let which = AccountName { client: client_id, platform, account: account_id };
+        there(asked, asked.engine.account(&asked.by, &which).await)
+    }
+}
+
+/// What was found; nothing for what is not there, or not to be seen.
+fn there<V, T: From<V>>(asked: &Asked, found: std::result::Result<V, ReadError>) -> Result<Option<T>> {
+    match found {
+        Ok(view) => Ok(Some(T::from(view))),
+        Err(ReadError::NotFound(_)) => Ok(None),
+        Err(error) => Err(asked.refuse(error)),
     }
 }
 

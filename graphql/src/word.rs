@@ -132,6 +132,16 @@ words! {
         Other = "other",
     }
 
+    /// What may be done with an account.
+    AccountMode {
+        /// Everything that its policy allows.
+        Normal = "normal",
+        /// Looking only: a person has to see to it.
+        ReadOnly = "read_only",
+        /// Nothing.
+        Disabled = "disabled",
+    }
+
     /// How an action reaches its platform.
     Lane {
         /// The platform's API.
@@ -178,7 +188,7 @@ pub enum Decision {
 
 #[cfg(test)]
 mod tests {
-    use fermata_engine::effect::ActionState as EngineActionState;
+    use fermata_engine::effect::{AccountMode as EngineAccountMode, ActionState as EngineActionState};
     use fermata_engine::read::STATUSES;
 
     use super::*;
@@ -189,6 +199,7 @@ mod tests {
         assert_eq!(ours, STATUSES);
         let ours: Vec<_> = ActionState::ALL.iter().map(|one| one.word()).collect();
         assert_eq!(ours, EngineActionState::ALL.map(EngineActionState::as_str));
+        assert!(AccountMode::ALL.iter().all(|mode| EngineAccountMode::parse(mode.word()).is_some()));
         assert!(CommandStatus::of("SHELVED").is_err());
     }
 }

@@ -224,6 +224,17 @@ impl Dev {
         (seen["count"].as_u64().unwrap_or_default(), seen["token"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Who an account is at the demo site, as it says itself of whoever is signed in.
+    ///
+    /// # Panics
+    /// When the account has not logged in, or the demo site does not answer.
+    pub async fn me(&self, handle: &str) -> Value {
+        let (_, token) = self.logins(handle).await;
+        let url = format!("{}/api/me", self.ready.demo_site);
+        let answer = self.http.get(url).bearer_auth(token).send().await.expect("the demo site answers");
+        answer.json().await.expect("it speaks JSON")
+    }
+
     /// All that was written to files: logs of each process, artifacts, what `dev` keeps. Not the
     /// files of Postgres.
     ///

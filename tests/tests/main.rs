@@ -9,6 +9,7 @@ mod crash;
 mod effects;
 mod ending;
 mod house;
+mod identity;
 mod kill_switch;
 mod lost_answers;
 mod metrics;

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
 use fermata_engine::effect::{
-    Absence, AccountMode, AccountName, AccountTrouble, CallOutcome, Effect, EffectPermit, EffectSpec, Lane, Look,
-    Prepared, Sighting,
+    Absence, AccountFilter, AccountMode, AccountName, AccountTrouble, CallOutcome, Effect, EffectPermit, EffectSpec,
+    Lane, Look, Prepared, Sighting,
 };
 use fermata_engine::id::{GateId, RunId};
 use fermata_engine::policy::{Decision, PolicyDocument, PolicyScope, Proposal};
@@ -438,7 +438,7 @@ async fn an_account_in_trouble_does_nothing_until_a_person_has_looked_into_it() 
         let run = stage.publish("good").await;
         assert_eq!(stage.ended(run).await, blocked, "{trouble:?}");
         assert_eq!(stage.platform.calls(), before);
-        let known = stage.engine.accounts(&Principal::operator()).await.unwrap().remove(0);
+        let known = stage.engine.accounts(&Principal::operator(), &AccountFilter::default()).await.unwrap().remove(0);
         assert_eq!((known.mode, known.reason.as_deref()), (AccountMode::ReadOnly, Some(trouble.code())));
         let by = Principal::operator();
         let back = stage.engine.turn_account(&by, &which, AccountMode::Normal, "looked into it").await.unwrap();

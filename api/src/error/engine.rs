@@ -108,6 +108,7 @@ impl From<DecideError> for Problem {
                 Self::new(Kind::Conflict, detail).with_code("gate_decided").with("gate", json!(gate))
             }
             DecideError::Expired => Self::new(Kind::Conflict, detail).with_code("gate_expired"),
+            DecideError::NotRepeatable => Self::new(Kind::Conflict, detail).with_code("not_repeatable"),
             DecideError::Denied(denied) => denied.into(),
             DecideError::Invalid(error) => Self::invalid("", error.to_string()),
             DecideError::Store(error) => error.into(),
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(status(ControlError::Ended), 409);
         assert_eq!(status(ControlError::NotWaiting), 409);
         assert_eq!(status(DecideError::Expired), 409);
+        assert_eq!(status(DecideError::NotRepeatable), 409);
         assert_eq!(status(Denied::Scope(Scope::Admin)), 403);
         assert_eq!(status(AuthError::Unknown), 401);
         assert_eq!(status(CursorError::Malformed), 400);

@@ -81,6 +81,7 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(kill_switches::client))
         .routes(routes!(kill_switches::account))
         .routes(routes!(accounts::list))
+        .routes(routes!(accounts::read, accounts::connect))
         .routes(routes!(accounts::turn))
         .routes(routes!(policies::list))
         .routes(routes!(policies::evaluate))

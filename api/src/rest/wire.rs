@@ -45,6 +45,7 @@ macro_rules! wire {
 }
 
 wire! {
+    AccountConnectRequest: accounts::AccountConnectRequest,
     AccountModeRequest: accounts::AccountModeRequest,
     Action: read::ActionView,
     ActionList: Paged<read::ActionView>,

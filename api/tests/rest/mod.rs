@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod accounts;
 mod artifacts;
 mod audit;
 mod doubt;

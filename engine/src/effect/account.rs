@@ -1,15 +1,16 @@
-//! Accounts: what may be done with one at all (S-073, S-074).
+//! Accounts: who one is on its platform (S-031), and what may be done with it at all (S-073, S-074).
 //!
-//! A challenge, another layout or repeated failed logins put an account into `read_only`, where no effect begins. Only a
+//! A challenge, another layout, another identity or repeated failed logins put an account into `read_only`, where no effect begins. Only a
 //! person lifts that.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SwitchError;
-use super::kill_switch::{MAX_REASON_BYTES, named};
+use super::kill_switch::{EVERY, MAX_REASON_BYTES, named};
+use super::{Fingerprint, SwitchError};
 use crate::access::{Denied, Principal, Scope};
+use crate::document::check_key;
 use crate::engine::Engine;
 use crate::read::ReadError;
 use crate::workflow::Failure;
@@ -51,10 +52,12 @@ pub enum AccountTrouble {
     Challenge,
     /// The platform looks another way than it did.
     Layout,
+    /// The platform says that it would act as somebody else.
+    Identity,
 }
 
 impl AccountTrouble {
-    const ALL: [Self; 3] = [Self::Auth, Self::Challenge, Self::Layout];
+    const ALL: [Self; 4] = [Self::Auth, Self::Challenge, Self::Layout, Self::Identity];
 
     /// The code of failures that mean it.
     pub fn code(self) -> &'static str {
@@ -62,6 +65,7 @@ impl AccountTrouble {
             Self::Auth => "account_auth",
             Self::Challenge => "account_challenge",
             Self::Layout => "account_layout",
+            Self::Identity => "identity_mismatch",
         }
     }
 
@@ -83,7 +87,8 @@ pub struct AccountView {
     pub account_id: String,
     /// What may be done with it.
     pub mode: AccountMode,
-    /// Why it is in that mode: what a person said, or `account_auth`, `account_challenge`, `account_layout`.
+    /// Why it is in that mode: what a person said, or `account_auth`, `account_challenge`, `account_layout`,
+    /// `identity_mismatch`.
     pub reason: Option<String>,
     /// Who put it there; `fermata` for the program itself.
     pub actor: Option<String>,
@@ -93,6 +98,23 @@ pub struct AccountView {
     pub free_at: Option<DateTime<Utc>>,
     /// How many calls at once there may be while the platform complains; `null` when it does not.
     pub allowance: Option<i32>,
+    /// Who it is on its platform; `null` when nobody has connected it.
+    pub fingerprint: Option<Fingerprint>,
+    /// When it was connected, as it is now.
+    pub connected_at: Option<DateTime<Utc>>,
+    /// Who connected it.
+    pub connected_by: Option<String>,
+}
+
+/// Which accounts; everything that is left out matches every one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Of this client; of use to principals of every client.
+    pub client_id: Option<String>,
+    /// On this platform.
+    pub platform: Option<String>,
+    /// In this mode.
+    pub mode: Option<AccountMode>,
 }
 
 /// Which account.
@@ -117,7 +139,70 @@ pub(crate) struct ModeTurn<'a> {
     pub(crate) actor: &'a str,
 }
 
+/// Which account is connected as whom, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connecting<'a> {
+    pub(crate) client: &'a str,
+    pub(crate) platform: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) fingerprint: &'a Fingerprint,
+    pub(crate) actor: &'a str,
+}
+
+impl AccountName {
+    /// Client, platform and account, each a name that stands for one thing, of a client that the principal acts for.
+    fn written<'a>(&'a self, by: &'a Principal) -> Result<[&'a str; 3], SwitchError> {
+        let client = self.client.as_deref().unwrap_or(&by.client_id);
+        if self.client.is_none() && client == EVERY {
+            let message = "say whose account it is: this token acts for every client".to_owned();
+            return Err(SwitchError::Invalid { pointer: "/client_id", message });
+        }
+        let client = named("/client_id", "the client", client)?;
+        let platform = named("/platform", "the platform", &self.platform)?;
+        let account = named("/account_id", "the account", &self.account)?;
+        if by.may_act_for(client) {
+            Ok([client, platform, account])
+        } else {
+            Err(Denied::Client(client.to_owned()).into())
+        }
+    }
+}
+
 impl Engine {
+    /// Connects an account: keeps who it is on its platform (S-031). When this has answered, no effect of it begins that was
+    /// let pass for another fingerprint. The same again changes nothing.
+    pub async fn connect_account(
+        &self,
+        by: &Principal,
+        which: &AccountName,
+        fingerprint: &Fingerprint,
+    ) -> Result<AccountView, SwitchError> {
+        by.require(Scope::AccountsWrite)?;
+        let [client, platform, account] = which.written(by)?;
+        if let Some((pointer, message)) = fingerprint.misfit() {
+            return Err(SwitchError::Invalid { pointer, message });
+        }
+        let connecting = Connecting { client, platform, account, fingerprint, actor: &by.name };
+        let connected = self.store().connect_account(connecting).await?;
+        self.tell_events().await;
+        Ok(connected)
+    }
+
+    /// An account that something is known of.
+    pub async fn account(&self, by: &Principal, which: &AccountName) -> Result<AccountView, ReadError> {
+        by.require_any(&[Scope::AccountsWrite, Scope::CommandsRead])?;
+        let client = which.client.as_deref().unwrap_or(&by.client_id);
+        if client == EVERY {
+            let message = "say whose account it is: this token acts for every client".to_owned();
+            return Err(ReadError::Filter { name: "client_id", message });
+        }
+        let (named, missing) = ([client, &which.platform, &which.account], ReadError::NotFound("platform account"));
+        if named.iter().any(|name| check_key("a name", name).is_err()) {
+            return Err(missing);
+        }
+        self.store().account(&by.client_id, named.map(str::to_owned)).await?.ok_or(missing)
+    }
+
     /// Puts an account into a mode. When this has answered, no effect of it begins in another one.
     pub async fn turn_account(
         &self,
@@ -127,12 +212,7 @@ impl Engine {
         reason: &str,
     ) -> Result<AccountView, SwitchError> {
         by.require(Scope::AccountsWrite)?;
-        let client = named("/client_id", "the client", which.client.as_deref().unwrap_or(&by.client_id))?;
-        let platform = named("/platform", "the platform", &which.platform)?;
-        let account = named("/account_id", "the account", &which.account)?;
-        if !by.may_act_for(client) {
-            return Err(Denied::Client(client.to_owned()).into());
-        }
+        let [client, platform, account] = which.written(by)?;
         if !(1..=MAX_REASON_BYTES).contains(&reason.len()) || reason.contains('\0') {
             let message = format!("say why, in 1 to {MAX_REASON_BYTES} bytes without NUL");
             return Err(SwitchError::Invalid { pointer: "/reason", message });
@@ -144,8 +224,13 @@ impl Engine {
     }
 
     /// The accounts that something is known of and that the principal may see; those that nothing may be done with first.
-    pub async fn accounts(&self, by: &Principal) -> Result<Vec<AccountView>, ReadError> {
+    pub async fn accounts(&self, by: &Principal, filter: &AccountFilter) -> Result<Vec<AccountView>, ReadError> {
         by.require_any(&[Scope::AccountsWrite, Scope::CommandsRead])?;
-        Ok(self.store().accounts(&by.client_id).await?)
+        for (name, given) in [("client_id", &filter.client_id), ("platform", &filter.platform)] {
+            if let Some(Err(error)) = given.as_deref().map(|given| check_key("a name", given)) {
+                return Err(ReadError::Filter { name, message: error.to_string() });
+            }
+        }
+        Ok(self.store().accounts(&by.client_id, filter.clone()).await?)
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::EffectPermit;
+use super::{EffectPermit, Fingerprint};
 use crate::id::{ActionId, ArtifactId, RunId};
 use crate::trace::TraceContext;
 use crate::workflow::{Failure, StepError};
@@ -193,6 +193,12 @@ pub type Prepared = Box<dyn Any + Send>;
 pub trait Effect: Send + Sync {
     /// The declared nature; must be the same each time that the run is replayed.
     fn spec(&self) -> EffectSpec;
+
+    /// Asks the platform, read-only, as whom it would act (S-032): the guard compares that with what is stored of the account.
+    /// `None`, unless it is said otherwise: there is no way to ask.
+    async fn identity(&self, _look: &Look) -> Result<Option<Fingerprint>, StepError> {
+        Ok(None)
+    }
 
     /// Looks for the effect, read-only.
     async fn look(&self, look: &Look) -> Result<Sighting, StepError>;

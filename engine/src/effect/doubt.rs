@@ -99,7 +99,8 @@ impl Performance<'_> {
         if repeat {
             parts = parts.rare(json!({"op": "allow_repeat", "action_id": id}));
             let status = AuditStatus::ConfirmedFailed;
-            let about = Audited { id, actor, phase: "repeat_allowed", status, level: 1 };
+            let fingerprint_ok = self.identity.fingerprint_ok;
+            let about = Audited { id, actor, phase: "repeat_allowed", status, level: 1, fingerprint_ok };
             parts.audits.push(audit(self.context, &self.identity, &about, &json!({})));
         }
         self.remember(action.id, closed, |row| row.effect = Some(false));

@@ -84,6 +84,7 @@ impl Performance<'_> {
             let current = self.current();
             if let Some(action) = &current {
                 self.identity.policy_hash.clone_from(&action.policy_hash);
+                self.identity.fingerprint_ok = action.identity_ok;
             }
             let stage = match current {
                 Some(action) if action.state == ActionState::Attempted => self.settle(action).await,
@@ -129,7 +130,7 @@ impl Performance<'_> {
     }
 
     /// The attempt that is under way, as its trace knows it.
-    fn traced(&self) -> Attempt {
+    pub(super) fn traced(&self) -> Attempt {
         self.context.session.trace.attempt(&self.begun.key, self.nth_attempt())
     }
 
@@ -142,18 +143,26 @@ impl Performance<'_> {
         sighting
     }
 
+    /// What a plan of another delivery is judged by now, and as whom it would be done.
+    async fn judged_again(&mut self, action: &ActionRow) -> Result<Judged, Stage> {
+        let judged = self.judge().await?;
+        if judged.policy.hash() != action.policy_hash {
+            return Err(self.turned_away(action, &judged, &Value::Null).await);
+        }
+        let context = self.context;
+        let _active = context.session.active();
+        self.identified_again(action, judged).await
+    }
+
     /// Gets ready, records the attempt, and calls: the only way to a permit.
     async fn attempt(&mut self, action: ActionRow) -> Stage {
         let judged = match self.judged.take() {
             Some(judged) => judged,
-            None => match self.judge().await {
+            None => match self.judged_again(&action).await {
                 Ok(judged) => judged,
                 Err(stage) => return stage,
             },
         };
-        if judged.policy.hash() != action.policy_hash {
-            return self.turned_away(&action, &judged, &Value::Null).await;
-        }
         let active = self.context.session.active();
         let prepared = match self.effect.prepare(&self.look(Some(&action))).await {
             Ok(prepared) => prepared,
@@ -174,7 +183,10 @@ impl Performance<'_> {
             return self.turned_away(&action, &judged, &why).await;
         }
         crash_point!("effect-after-attempted");
-        self.remember(action.id, ActionState::Attempted, |row| row.call_deadline = Some(deadline));
+        self.remember(action.id, ActionState::Attempted, |row| {
+            row.call_deadline = Some(deadline);
+            row.identity_ok = judged.identified.ok();
+        });
         let outcome = match early {
             Some(outcome) => outcome,
             None => call.await,
@@ -266,8 +278,13 @@ impl Performance<'_> {
     async fn settle(&self, action: ActionRow) -> Stage {
         let active = self.context.session.active();
         crash_point!("settle-before-look");
-        let sighting = match self.sight(Some(&action)).await {
-            Ok(sighting) => Some(sighting),
+        let seen = match self.sight(Some(&action)).await {
+            Ok(Sighting::Present(seen)) => Ok((Sighting::Present(seen), false)),
+            Ok(sighting) => self.resendable(&action).await.map(|resendable| (sighting, resendable)),
+            Err(error) => Err(error),
+        };
+        let seen = match seen {
+            Ok(seen) => Some(seen),
             Err(StepError::Retry { .. }) => None,
             Err(error) => return self.unknown_now(&action, error.failure()).await,
         };
@@ -279,10 +296,11 @@ impl Performance<'_> {
             call_deadline: action.call_deadline.unwrap_or(now),
             call_skew: TimeDelta::from_std(self.context.session.host.call_skew).unwrap_or_default(),
             now,
+            resendable: seen.as_ref().is_some_and(|(_, resendable)| *resendable),
             answered: action.answer.is_some(),
         };
-        let move_on = match sighting {
-            Some(sighting) => next(&settling, sighting),
+        let move_on = match seen {
+            Some((sighting, _)) => next(&settling, sighting),
             None if action.looks >= patience() => Next::Unknown,
             None => Next::LookAgain(soon),
         };
@@ -345,7 +363,7 @@ impl Performance<'_> {
     }
 
     /// Nothing was sent: the plan is withdrawn, and its attempt counts as failed.
-    fn withdraw(&self, action: &ActionRow, error: StepError) -> Stage {
+    pub(super) fn withdraw(&self, action: &ActionRow, error: StepError) -> Stage {
         let detail = json!({"effect": false, "error": error.failure()});
         let parts = move_parts(self.context, &self.identity, action.id, ActionState::Cancelled, &detail);
         self.remember(action.id, ActionState::Cancelled, |_| {});
@@ -397,6 +415,7 @@ impl Performance<'_> {
             effect: None,
             receipt: None,
             policy_hash: String::new(),
+            identity_ok: None,
             answer: None,
             updated_at: now,
         });

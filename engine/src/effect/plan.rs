@@ -19,13 +19,20 @@ const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
 impl Performance<'_> {
     /// Looks for the effect, and plans an action when it is not there yet.
     pub(super) async fn plan(&mut self) -> Stage {
-        let judged = match self.preflight().await {
+        let mut judged = match self.preflight().await {
             Ok(judged) => judged,
             Err(stage) => return stage,
         };
         let active = self.context.session.active();
-        let allowed = judged.verdict.allowed;
-        let sighting = if self.spec().look_first && allowed {
+        if judged.verdict.allowed {
+            judged = match self.identified(judged).await {
+                Ok(judged) => judged,
+                Err(error) => return failed(error),
+            };
+        }
+        self.identity.fingerprint_ok = judged.identified.ok();
+        let (allowed, mismatch) = (judged.verdict.allowed, judged.identified.mismatch());
+        let sighting = if self.spec().look_first && allowed && mismatch.is_none() {
             match self.sight(None).await {
                 Ok(sighting) => sighting,
                 Err(error) => return failed(error),
@@ -38,8 +45,9 @@ impl Performance<'_> {
         let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id, &judged);
         if let Sighting::Present(found) = &sighting {
             // The machine keeps its order: attempted without effect, then confirmed (A.3).
-            let (now, nothing, to) = (self.context.clock().now(), json!({}), ActionState::ConfirmedSuccess);
-            parts.extend(attempt_parts(self.context, &self.identity, id, now, nothing));
+            let (now, to) = (self.context.clock().now(), ActionState::ConfirmedSuccess);
+            let asks = json!({"identity": judged.identified});
+            parts.extend(attempt_parts(self.context, &self.identity, id, now, asks));
             parts.extend(proof(id, "look", &found.evidence));
             let detail = json!({
                 "effect": false, "receipt": found.output, "level": 2, "error": {"code": "already_present"},
@@ -48,6 +56,9 @@ impl Performance<'_> {
             parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
             parts.extend(close_parts(self.context, &self.identity, id, to, &found.evidence));
             parts = parts.step(self.checkpoint(&found.output));
+        }
+        if let Some(failure) = &mismatch {
+            parts.extend(self.as_somebody_else(id, failure));
         }
         crash_point!("effect-before-plan");
         let written = self.context.session.write_or_conflict(parts).await;
@@ -58,15 +69,16 @@ impl Performance<'_> {
                 self.tell(id, ActionState::ConfirmedSuccess, None);
                 Stage::Done(found.output)
             }
-            (Ok(()), _) if !allowed => {
+            (Ok(()), _) if !allowed || mismatch.is_some() => {
                 self.remember(id, ActionState::Blocked, |_| {});
-                let failure = refusal(&judged.verdict);
+                let failure = mismatch.unwrap_or_else(|| refusal(&judged.verdict));
                 self.tell(id, ActionState::Blocked, Some(&failure));
                 Stage::Failed { failure, retry: false, after: None, parts: Parts::default() }
             }
             (Ok(()), _) => {
                 self.remember(id, ActionState::PreflightPassed, |row| {
                     judged.policy.hash().clone_into(&mut row.policy_hash);
+                    row.identity_ok = judged.identified.ok();
                 });
                 self.judged = Some(judged);
                 Stage::Again

@@ -1,14 +1,15 @@
 //! What stands before an attempt: the policy's verdict, a person where it asks for one, and what is rationed.
 //!
-//! The order is the guard's (S-020): kill switches and policy first, then whoever has to approve, then the plan, which
-//! tells whether the effect is done already. The account's mode, and what is rationed, are looked at with the record of the
-//! attempt, in Postgres.
+//! The order is the guard's (S-020): kill switches and policy first, then what the account's mode forbids, then whoever has to
+//! approve, then as whom it would be done (`identify`), then the plan, which tells whether the effect is done already. The
+//! account's mode, its identity, and what is rationed, are looked at once more with the record of the attempt, in Postgres.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::identify::{Identified, Standing};
 use super::perform::{Performance, Stage};
 use super::record::move_parts;
 use super::{AccountTrouble, ActionRow, ActionState};
@@ -17,11 +18,15 @@ use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::{Failure, Parts, RetryPolicy};
 
-/// A policy, and what it says of the action.
+/// A policy, what it says of the action, and whose it is.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) policy: Policy,
     pub(super) verdict: Verdict,
+    /// How the account stood.
+    pub(super) standing: Standing,
+    /// As whom it would be done, once the platform was asked.
+    pub(super) identified: Identified,
 }
 
 impl Performance<'_> {
@@ -47,11 +52,12 @@ impl Performance<'_> {
         let parts =
             host.store.policies_of(question.client, question.platform, question.account).await.map_err(unread)?;
         let policy = Policy::of(parts);
+        let standing = self.standing().await.map_err(unread)?;
         let verdict = match host.kill_switch(question.client, question.account).await.map_err(unread)? {
             Some(switch) => Verdict::stopped(&policy, &switch),
             None => self.verdict(&policy),
         };
-        Ok(Judged { policy, verdict })
+        Ok(Judged { policy, verdict, standing, identified: Identified::default() })
     }
 
     fn verdict(&self, policy: &Policy) -> Verdict {
@@ -70,17 +76,20 @@ impl Performance<'_> {
     /// everything is looked at again.
     pub(super) async fn preflight(&self) -> Result<Judged, Stage> {
         let judged = self.judge().await?;
-        match judged.verdict.decision {
-            Decision::Allow | Decision::Block => self.unrationed(judged).await,
-            Decision::Wait => Err(self.put_off(&judged.verdict).await),
-            Decision::Approve => self.approved(judged).await,
+        let decision = judged.verdict.decision;
+        match (decision, judged.standing.forbids(&judged.policy)) {
+            (Decision::Block, _) => Ok(judged),
+            (Decision::Wait, _) => Err(self.put_off(&judged.verdict).await),
+            (Decision::Allow | Decision::Approve, Some(verdict)) => Ok(Judged { verdict, ..judged }),
+            (Decision::Allow, None) => self.unrationed(judged).await,
+            (Decision::Approve, None) => self.approved(judged).await,
         }
     }
 
     /// The same, unless there is nothing left of what is rationed: no plan is made then that would only be withdrawn.
     async fn unrationed(&self, judged: Judged) -> Result<Judged, Stage> {
         let rations = rations(&judged.policy, self.asked_about(), 0.0);
-        if !judged.verdict.allowed || rations.tokens.is_empty() && rations.spacing.is_none() {
+        if rations.tokens.is_empty() && rations.spacing.is_none() {
             return Ok(judged);
         }
         let mut asks = json!(rations);
@@ -135,16 +144,15 @@ impl Performance<'_> {
             self.context.open_gate(&key, &self.request(&judged.verdict)).await;
             return Err(Stage::Again);
         };
-        let Judged { policy, verdict } = judged;
         match gate.decision() {
             Some(decision) if decision.approved => {
-                let verdict = verdict.approved(&decision.actor);
-                Ok(Judged { policy, verdict })
+                let verdict = judged.verdict.approved(&decision.actor);
+                Ok(Judged { verdict, ..judged })
             }
             Some(decision) => {
-                let verdict =
-                    Verdict::by(&policy, Decision::Block, verdict.rule, format!("{} said no", decision.actor));
-                Ok(Judged { policy, verdict })
+                let (rule, why) = (judged.verdict.rule.clone(), format!("{} said no", decision.actor));
+                let verdict = Verdict::by(&judged.policy, Decision::Block, rule, why);
+                Ok(Judged { verdict, ..judged })
             }
             None => {
                 self.context.session.wait(Wait { reason: Reason::Approval, due: None }).await;
@@ -171,6 +179,7 @@ impl Performance<'_> {
     pub(super) fn asks(&self, judged: &Judged) -> Value {
         let mut asks = json!(rations(&judged.policy, self.asked_about(), rand::random()));
         asks["heads"] = json!(judged.policy.heads());
+        asks["identity"] = json!(judged.identified);
         asks
     }
 
@@ -179,7 +188,7 @@ impl Performance<'_> {
         if let Some(switch) = why.get("kill_switch").and_then(Value::as_str) {
             return self.blocked(action, kill_switch(switch));
         }
-        if let Some(verdict) = Verdict::of_mode(&judged.policy, why) {
+        if let Some(verdict) = Verdict::of_refused_mode(&judged.policy, why) {
             return self.blocked(action, refusal(&verdict));
         }
         let wait = Verdict::of_wait(&judged.policy, why);
@@ -194,7 +203,7 @@ impl Performance<'_> {
         }
     }
 
-    fn blocked(&self, action: &ActionRow, failure: Failure) -> Stage {
+    pub(super) fn blocked(&self, action: &ActionRow, failure: Failure) -> Stage {
         let detail = json!({"effect": false, "error": failure});
         let parts = move_parts(self.context, &self.identity, action.id, ActionState::Blocked, &detail);
         self.remember(action.id, ActionState::Blocked, |_| {});

@@ -28,6 +28,8 @@ pub(crate) struct Identity {
     pub(crate) idempotency_key: String,
     /// The policy that its newest action was judged by.
     pub(crate) policy_hash: String,
+    /// Whether the platform says that it acts as the account; `None` where nobody could say.
+    pub(crate) fingerprint_ok: Option<bool>,
 }
 
 impl Identity {
@@ -43,7 +45,7 @@ impl Identity {
         ]));
         let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
         let (name, policy_hash) = (name.to_owned(), String::new());
-        Self { spec, name, attempt: 1, hash, payload_hash, idempotency_key, policy_hash }
+        Self { spec, name, attempt: 1, hash, payload_hash, idempotency_key, policy_hash, fingerprint_ok: None }
     }
 
     pub(crate) fn call_timeout(&self) -> TimeDelta {
@@ -69,7 +71,7 @@ pub(super) fn plan_parts(
     id: ActionId,
     judged: &Judged,
 ) -> Parts {
-    let Judged { policy, verdict } = judged;
+    let Judged { policy, verdict, .. } = judged;
     let parts = Parts::default().rare(json!({
         "op": "plan", "action_id": id, "intent_id": IntentId::new(context.clock()), "intent_key": identity.hash,
         "client_id": context.client_id(), "run_id": context.run_id(), "step_key": step_key, "spec": identity.spec,
@@ -83,7 +85,7 @@ pub(super) fn plan_parts(
 
 /// Record 2: `identity_verified`, `attempted`; once it is durable the call may be made.
 ///
-/// `asks` is what it takes of what is rationed, and which policy it follows; nothing for one that makes no call.
+/// `asks` is what it takes of what is rationed, and which policy it follows, for one that makes a call; and as whom it is made.
 pub(crate) fn attempt_parts(
     context: &Context,
     identity: &Identity,
@@ -180,12 +182,15 @@ fn transition(parts: Parts, acting: Acting<'_>, to: ActionState, detail: &Value)
     };
     let mut parts = parts.event(kind, severity, &data);
     let ended = detail.get("ended").and_then(Value::as_str).and_then(ActionState::parse);
+    // The account is looked at once the policy has let the action pass.
+    let looked = !matches!(to, ActionState::Queued | ActionState::PreflightPassed);
     let audited = Audited {
         id,
         actor: "fermata",
         phase: to.as_str(),
         status: AuditStatus::of(to, ended),
         level: level(to, detail),
+        fingerprint_ok: if looked { identity.fingerprint_ok } else { None },
     };
     parts.audits.push(audit(context, identity, &audited, detail));
     parts
@@ -204,6 +209,8 @@ pub(crate) struct Audited<'a> {
     pub(crate) phase: &'a str,
     pub(crate) status: AuditStatus,
     pub(crate) level: u8,
+    /// Whether the account is the one that it was connected as.
+    pub(crate) fingerprint_ok: Option<bool>,
 }
 
 /// One audit row, with pointers instead of content (S-082): the receipt and the error's words are in the action's row.
@@ -217,7 +224,7 @@ pub(crate) fn audit(context: &Context, identity: &Identity, about: &Audited<'_>,
         action_type: Some(spec.action_type.clone()),
         idempotency_key: Some(identity.idempotency_key.clone()),
         policy_snapshot_id: Some(identity.policy_hash.clone()),
-        identity_fingerprint_ok: None,
+        identity_fingerprint_ok: about.fingerprint_ok,
         verification_level: Some(about.level),
         request: Some(AuditRequest::of(&identity.payload_hash, spec.lane)),
         result: Some(AuditResult::of(about.status, &evidence, detail.get("error"))),

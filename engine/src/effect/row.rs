@@ -20,6 +20,9 @@ pub(crate) struct ActionRow {
     pub(crate) effect: Option<bool>,
     pub(crate) receipt: Option<Value>,
     pub(crate) policy_hash: String,
+    /// Whether the platform says that it acts as the account; `None` where nobody could say.
+    #[serde(default)]
+    pub(crate) identity_ok: Option<bool>,
     /// What the platform said, while nobody has seen it there yet.
     pub(crate) answer: Option<Answer>,
     pub(crate) updated_at: DateTime<Utc>,

@@ -16,6 +16,8 @@ pub(crate) struct Settling<'a> {
     /// How far clocks and carriers may be off (`CALL_SKEW`).
     pub(crate) call_skew: TimeDelta,
     pub(crate) now: DateTime<Utc>,
+    /// The platform honours keys, and the same call may be sent again.
+    pub(crate) resendable: bool,
     /// The platform said that it did it: nothing disproves that, and nothing is sent again.
     pub(crate) answered: bool,
 }
@@ -28,7 +30,7 @@ pub(crate) enum Next {
     Confirm(Receipt),
     /// It did not happen: a successor may start.
     Disprove,
-    /// The platform honours keys: send the same call with the same key again.
+    /// Send the same call with the same key again.
     Resend,
     /// Too early to tell: look again then.
     LookAgain(DateTime<Utc>),
@@ -43,7 +45,7 @@ pub(crate) fn next(settling: &Settling<'_>, sighting: Sighting) -> Next {
         Sighting::Absent if !settling.answered => settling.spec.absence,
         Sighting::Absent | Sighting::Blind => Absence::Inconclusive,
     };
-    if settling.spec.honours_keys && !settling.answered {
+    if settling.resendable && !settling.answered {
         return Next::Resend;
     }
     let visible = i64::try_from(settling.spec.visible_within_ms).unwrap_or(i64::MAX / 2_000);
@@ -83,7 +85,8 @@ mod tests {
         let call_deadline = DateTime::UNIX_EPOCH;
         let now = call_deadline + TimeDelta::milliseconds(after_deadline_ms);
         let call_skew = TimeDelta::milliseconds(500);
-        next(&Settling { spec, call_deadline, call_skew, now, answered: false }, sighting)
+        let resendable = spec.honours_keys;
+        next(&Settling { spec, call_deadline, call_skew, now, resendable, answered: false }, sighting)
     }
 
     #[test]
@@ -116,14 +119,25 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_sent_again_is_looked_for_and_then_nobody_can_tell() {
+        let (spec, call_deadline, call_skew) =
+            (spec(true, Absence::Inconclusive), DateTime::UNIX_EPOCH, TimeDelta::zero());
+        let at = |now| {
+            let settling = Settling { spec: &spec, call_deadline, call_skew, now, resendable: false, answered: false };
+            next(&settling, Sighting::Absent)
+        };
+        let judged = call_deadline + TimeDelta::milliseconds(2_000);
+        assert_eq!((at(call_deadline), at(judged)), (Next::LookAgain(judged), Next::Unknown));
+    }
+
+    #[test]
     fn what_the_platform_said_it_did_is_never_disproved_or_sent_again() {
         let call_deadline = DateTime::UNIX_EPOCH;
         for spec in [spec(true, Absence::Conclusive), spec(false, Absence::Conclusive)] {
             let decide = |now, sighting| {
-                next(
-                    &Settling { spec: &spec, call_deadline, call_skew: TimeDelta::zero(), now, answered: true },
-                    sighting,
-                )
+                let (call_skew, resendable) = (TimeDelta::zero(), true);
+                let settling = Settling { spec: &spec, call_deadline, call_skew, now, resendable, answered: true };
+                next(&settling, sighting)
             };
             let judged = call_deadline + TimeDelta::milliseconds(2_000);
             assert_eq!(decide(call_deadline, Sighting::Absent), Next::LookAgain(judged));

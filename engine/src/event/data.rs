@@ -302,8 +302,25 @@ pub struct AccountChanged {
     pub from: AccountMode,
     /// What it is.
     pub to: AccountMode,
-    /// Why: what a person said, or `account_auth`, `account_challenge`, `account_layout`.
+    /// Why: what a person said, or `account_auth`, `account_challenge`, `account_layout`, `identity_mismatch`.
     pub reason: String,
     /// Who put it there; `fermata` for the program itself.
+    pub actor: String,
+}
+
+/// An account was connected: who it is on its platform is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccountConnected {
+    /// Whose.
+    pub client_id: String,
+    /// On which platform.
+    pub platform: String,
+    /// The account.
+    pub account_id: String,
+    /// The platform's id of it, which never changes there.
+    pub id: String,
+    /// The id that was stored before; `null` when none was.
+    pub before: Option<String>,
+    /// Who connected it.
     pub actor: String,
 }

@@ -58,6 +58,8 @@ pub mod name {
     pub const RATE_LIMITED: &str = "rate.limited";
     /// An account is in another mode: `{platform, account_id, from, to, reason, actor}`.
     pub const ACCOUNT_CHANGED: &str = "account.changed";
+    /// An account was connected: `{platform, account_id, id, before, actor}`.
+    pub const ACCOUNT_CONNECTED: &str = "account.connected";
     /// A policy was put in force: `{scope, version, actor}`.
     pub const POLICY_CHANGED: &str = "policy.changed";
 }

@@ -177,12 +177,18 @@ impl Engine {
 
     /// What stands against it beside its policy.
     async fn stopped(&self, policy: &Policy, question: Question<'_>) -> Result<Option<Verdict>, StoreError> {
+        let standing = self.store().standing(question.client, question.platform, question.account).await?;
+        if let Some(verdict) = standing.forbids(policy) {
+            return Ok(Some(verdict));
+        }
         let mut asked = json!(rations(policy, question, 0.0));
         asked["client_id"] = question.client.into();
         asked["platform"] = question.platform.into();
         asked["account_id"] = question.account.into();
         let found = self.store().rationed(&asked).await?;
-        Ok(found.as_ref().and_then(|why| Verdict::of_mode(policy, why).or_else(|| Verdict::of_wait(policy, why))))
+        Ok(found
+            .as_ref()
+            .and_then(|why| Verdict::of_refused_mode(policy, why).or_else(|| Verdict::of_wait(policy, why))))
     }
 }
 

@@ -34,6 +34,9 @@ pub struct PolicyDocument {
     /// The same as `high_risk`, by type of action.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, Demand>,
+    /// Whether the account's identity must be verified before each action. `required` anywhere is `required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityDemand>,
     /// Whether two people are asked instead of one. Only `false` for now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub two_person: bool,
@@ -61,6 +64,16 @@ pub enum Demand {
     Required,
     /// Not by this; another rule may.
     None,
+}
+
+/// Whether the platform must say that an action is done as the account (S-021).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityDemand {
+    /// What cannot be verified is not done: the account was never connected, or its type of action has no way to ask.
+    Required,
+    /// Not by this: what can be verified is, and what cannot is done.
+    Optional,
 }
 
 /// A time of day in which nothing is done (S-017).

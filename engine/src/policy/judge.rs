@@ -95,13 +95,16 @@ impl Verdict {
         Some(Self::until(policy, wait.get("rule")?.as_str()?, until))
     }
 
+    /// The account is in a mode in which nothing is done.
+    pub(crate) fn of_mode(policy: &Policy, mode: &str, reason: Option<&str>) -> Self {
+        let why = reason.unwrap_or("nobody said why");
+        let reason = format!("the account is {mode}: {why}; a person has to look into it, and put it back to normal");
+        Self::by(policy, Decision::Block, "account_mode", reason)
+    }
+
     /// What Postgres says of the account: `{"mode", "reason"}`.
-    pub(crate) fn of_mode(policy: &Policy, why: &Value) -> Option<Self> {
-        let mode = why.get("mode")?.as_str()?;
-        let reason = why.get("reason").and_then(Value::as_str).unwrap_or("nobody said why");
-        let reason =
-            format!("the account is {mode}: {reason}; a person has to look into it, and put it back to normal");
-        Some(Self::by(policy, Decision::Block, "account_mode", reason))
+    pub(crate) fn of_refused_mode(policy: &Policy, why: &Value) -> Option<Self> {
+        Some(Self::of_mode(policy, why.get("mode")?.as_str()?, why.get("reason").and_then(Value::as_str)))
     }
 
     /// The same, once a person has approved it.

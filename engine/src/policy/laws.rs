@@ -29,6 +29,19 @@ fn said(decision: Decision, rule: &str) -> (Decision, String) {
 }
 
 #[test]
+fn an_identity_that_one_scope_requires_is_required_whatever_the_others_say() {
+    let says = |words: &[&str]| {
+        let documents: Vec<Value> = words.iter().map(|word| json!({"identity": word})).collect();
+        policy(&documents).wants_identity()
+    };
+    for required in [&["required"][..], &["required", "optional"], &["optional", "required"]] {
+        assert!(says(required), "{required:?}");
+    }
+    assert!(!says(&["optional", "optional"]) && !says(&[]));
+    assert!(!policy(&[json!({})]).wants_identity());
+}
+
+#[test]
 fn each_rule_decides_by_its_name() {
     use Decision::*;
     let none = json!({});

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::document::{Autonomy, Budgets, CostBudget, Demand, Per, PolicyDocument, QuietHours, RateBudget, Spacing};
+use super::document::{
+    Autonomy, Budgets, CostBudget, Demand, IdentityDemand, Per, PolicyDocument, QuietHours, RateBudget, Spacing,
+};
 use crate::document::fingerprint;
 use crate::effect::EVERY;
 
@@ -106,6 +108,11 @@ impl Policy {
             }
             (document.autonomy == Some(Autonomy::Manual)).then(|| "autonomy".to_owned())
         })
+    }
+
+    /// Whether what cannot be verified to be done as the account is not done.
+    pub(crate) fn wants_identity(&self) -> bool {
+        self.documents().any(|(_, document)| document.identity == Some(IdentityDemand::Required))
     }
 
     /// Why that content is refused: the rule, and what it found.

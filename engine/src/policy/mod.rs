@@ -16,8 +16,8 @@ mod scope;
 pub use administer::{Evaluation, PolicyError, PolicyView, Proposal};
 pub use check::Misfit;
 pub use document::{
-    Autonomy, Budgets, Compliance, CostBudget, CostUnit, Demand, Per, PolicyDocument, QuietHours, RateBudget, Spacing,
-    Weekday,
+    Autonomy, Budgets, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, Per, PolicyDocument, QuietHours,
+    RateBudget, Spacing, Weekday,
 };
 pub use judge::{Decision, Verdict};
 pub(crate) use judge::{Question, judge};

@@ -114,6 +114,13 @@ impl Page {
         Paged { items: rows, next_cursor }
     }
 
+    /// The page out of a list that is bounded and was read whole; the cursor is a count.
+    pub fn of_whole<T>(self, whole: Vec<T>) -> Paged<T> {
+        let skipped = usize::try_from(self.skipped()).unwrap_or(usize::MAX);
+        let probed = usize::try_from(self.probe()).unwrap_or(usize::MAX);
+        self.number(whole.into_iter().skip(skipped).take(probed).collect())
+    }
+
     /// The page out of probed rows of a list that only grows; the cursor is a count.
     pub(crate) fn number<T>(self, rows: Vec<T>) -> Paged<T> {
         let end = self.skipped().saturating_add(i64::from(self.limit));
@@ -170,5 +177,8 @@ mod tests {
         assert_eq!(next.skipped(), 2);
         assert!(next.continues() && !page.continues());
         assert_eq!(next.number(vec!['c']).next_cursor, None);
+        let whole = || vec!['a', 'b', 'c'];
+        assert_eq!((page.of_whole(whole()), next.of_whole(whole()).items), (page.number(whole()), vec!['c']));
+        assert_eq!(next.of_whole(vec!['a']), Paged::default());
     }
 }

@@ -71,6 +71,13 @@ pub struct Decision {
     pub outputs: Value,
 }
 
+impl Decision {
+    /// Whether it says that what did not happen is done again.
+    fn asks_to_repeat(&self) -> bool {
+        !self.approve && self.outputs.get("repeat").and_then(Value::as_bool) == Some(true)
+    }
+}
+
 /// Why a gate was not decided.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
@@ -83,6 +90,9 @@ pub enum DecideError {
     /// Its time has run out.
     #[error("the gate has expired")]
     Expired,
+    /// What it asks about is not such that it could be done again.
+    #[error("the action cannot be repeated: it is not the newest of its intent, or it is not over; read it again")]
+    NotRepeatable,
     /// The principal may not.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -185,6 +195,9 @@ impl Engine {
         by.require(Scope::GatesDecide)?;
         document::check(&decision.outputs)?;
         document::check(&Value::from(decision.comment.clone()))?;
+        if decision.asks_to_repeat() && !self.store().may_repeat(gate, &by.client_id).await? {
+            return Err(DecideError::NotRepeatable);
+        }
         let decided = self.store().decide_gate(gate, &by.client_id, &by.name, &decision).await?;
         let Some((decided, view)) = decided else { return Err(DecideError::NotFound) };
         if decided {

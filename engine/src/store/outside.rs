@@ -108,6 +108,18 @@ impl Store {
         Ok(Some((row.try_get("decided")?, view.0)))
     }
 
+    /// Whether the action that an open gate asks about may be repeated. True where it asks about none, or is decided: that is
+    /// said by whoever decides it.
+    pub(crate) async fn may_repeat(&self, gate: GateId, client: &str) -> Result<bool, StoreError> {
+        let may = sqlx::query_scalar(
+            "select coalesce(bool_and(fermata.may_repeat(a.id)), true) from fermata.gate g
+             join fermata.action a on a.run_id = g.run_id and a.id::text = g.shown ->> 'action_id'
+             where g.id = $1 and ($2 = '*' or g.client_id = $2) and g.state = 'open' and g.reason = 'outcome_unknown'
+                 and g.kind = 'takeover'",
+        );
+        Ok(may.bind(gate.0).bind(client).fetch_one(&self.direct).await?)
+    }
+
     /// The children of a run that have not ended.
     pub(crate) async fn open_children(&self, run: RunId) -> Result<Vec<RunId>, StoreError> {
         let ids: Vec<uuid::Uuid> = sqlx::query_scalar("select id from fermata.live where parent_id = $1 order by id")

@@ -32,6 +32,8 @@ pub(crate) struct Recorder {
 pub(crate) enum Part<'a> {
     /// A read-only look for it.
     Look,
+    /// A read-only look at as whom it would be done.
+    Identity,
     /// The one call.
     Call(Called<'a>),
 }
@@ -102,6 +104,7 @@ impl Recorder {
         self.tell(error, || {
             let (name, kind, attributes) = match part {
                 Part::Look => ("engine.effect.look", SpanKind::Client, Vec::new()),
+                Part::Identity => ("engine.effect.identity", SpanKind::Client, Vec::new()),
                 // The names of the safety document (S-084, S-086).
                 Part::Call(call) => ("side_effect.action", SpanKind::Client, called(&call)),
             };

@@ -3,23 +3,27 @@
 //! Lists inside of a node may be `null`: then an error beside the data says why, and the rest of
 //! the answer stands.
 
+mod account;
 mod action;
 mod artifact;
 mod audit;
 mod command;
 mod event;
 mod gate;
+mod policy;
 mod step;
 
 use async_graphql::{ID, Interface, SimpleObject};
 use serde_json::Value;
 
+pub use account::{Fingerprint, PlatformAccount};
 pub use action::{Action, Intent, Proof};
 pub use artifact::Artifact;
 pub use audit::AuditEntry;
 pub use command::{Command, StatusChange};
 pub use event::Event;
 pub use gate::Gate;
+pub use policy::Policy;
 pub use step::{Attempt, Step};
 
 /// What an id can name.

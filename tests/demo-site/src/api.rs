@@ -21,6 +21,7 @@ use crate::arrival::Arrival;
 use crate::clock;
 use crate::effect::{Attachment, Draft};
 use crate::ledger::{Lane, Line};
+use crate::mode::Me;
 use crate::problem::Problem;
 use crate::site::{Outcome, PostFilter, Request};
 use crate::view::{CommentView, LikeView, MessageView};
@@ -132,12 +133,18 @@ async fn log_in(State(app): State<Arc<App>>, Body(login): Body<Login>) -> Result
     Ok(Json(json!({ "token": token, "handle": handle })))
 }
 
-async fn me(Bearer(handle): Bearer) -> Json<Value> {
-    Json(json!({
+async fn me(State(app): State<Arc<App>>, Bearer(handle): Bearer) -> Result<Json<Value>, Problem> {
+    let handle = match app.switchboard.mode().me {
+        Me::Truth => handle,
+        Me::Account(other) => other,
+        Me::Busy => return Err(Problem::Fault(StatusCode::SERVICE_UNAVAILABLE)),
+        Me::Nobody => return Ok(Json(json!({}))),
+    };
+    Ok(Json(json!({
         "id": handle.account_id(),
         "display_name": handle.display_name(),
         "handle": handle,
-    }))
+    })))
 }
 
 #[derive(Deserialize)]

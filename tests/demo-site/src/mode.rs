@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Handle;
 use crate::conduct::{Conduct, Fail, HIDE_FOR_EVER_MS, Keys, MAX_DELAY_MS, RENDER_MS};
 use crate::effect::Kind;
 
@@ -36,6 +37,23 @@ pub(crate) struct Mode {
     pub(crate) times: Option<u32>,
     /// The kinds of effect that the mode applies to; none named means all.
     pub(crate) only: Option<BTreeSet<Kind>>,
+    /// What the API says of whoever is signed in, whatever token was sent.
+    pub(crate) me: Me,
+}
+
+/// What `/api/me` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Me {
+    /// The truth.
+    #[default]
+    Truth,
+    /// That it is this account.
+    Account(Handle),
+    /// 503.
+    Busy,
+    /// An object without an id.
+    Nobody,
 }
 
 impl Default for Mode {
@@ -52,6 +70,7 @@ impl Default for Mode {
             render_ms: RENDER_MS,
             times: None,
             only: None,
+            me: Me::Truth,
         }
     }
 }

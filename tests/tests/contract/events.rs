@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
-use fermata_engine::effect::{AccountMode, AccountName, ActionState, SwitchScope, SwitchTurn};
+use fermata_engine::effect::{AccountMode, AccountName, ActionState, Fingerprint, SwitchScope, SwitchTurn};
 use fermata_engine::event::schema::TYPES;
 use fermata_engine::id::RunId;
 use fermata_engine::policy::{PolicyDocument, PolicyScope};
@@ -35,6 +35,8 @@ impl Stage {
         engine.put_policy(&by, &scope, &PolicyDocument::default(), None).await.unwrap();
         let nobody = AccountName { client: Some("c".into()), platform: "memory".into(), account: "nobody".into() };
         engine.turn_account(&by, &nobody, AccountMode::ReadOnly, "a test").await.unwrap();
+        let fingerprint = Fingerprint { id: "1".into(), ..Fingerprint::default() };
+        engine.connect_account(&by, &nobody, &fingerprint).await.unwrap();
         let api = Served::start(&engine).await;
         Self { db, engine, api }
     }

@@ -134,6 +134,9 @@ fn effects() -> Vec<Value> {
         effect(|it| it["look"] = json!(null)),
         effect(|it| it["look"] = json!({"http": {"present": []}})),
         effect(|it| it["payload"] = json!(null)),
+        effect(|it| it["identity"] = json!({"method": "GET", "url": "http://h/me", "save": {"id": "/id"}})),
+        effect(|it| it["identity"] = json!({"request": {"method": "GET", "url": "http://h/me"}})),
+        effect(|it| it["identity"] = json!(null)),
         effect(
             |it| it["call"] = json!({"browser": {"click": {"role": "button"}, "confirm": {"text": "x"}, "receipt": {"a": {"target": {"css": "a"}}}}}),
         ),

@@ -225,6 +225,32 @@ fn an_effect_cannot_promise_what_its_parts_do_not_give() {
 }
 
 #[test]
+fn as_whom_a_call_is_made_is_asked_without_changing_anything_and_of_who_makes_it() {
+    let me = json!({"method": "GET", "url": "${env.site}/me", "save": {"id": "/id", "handle": "/handle"}});
+    let asks = |change: &dyn Fn(&mut Value)| {
+        let mut me = me.clone();
+        change(&mut me);
+        refused(&effect(|it| it["identity"] = me))
+    };
+    assert!(asks(&|_| {}).is_empty());
+    assert_eq!(asks(&|me| me["method"] = json!("POST")), ["/steps/0/effect/identity/method"]);
+    assert_eq!(asks(&|me| me["record"] = json!(false)), ["/steps/0/effect/identity/record"]);
+    assert_eq!(asks(&|me| me["save"] = json!({"handle": "/handle"})), ["/steps/0/effect/identity/save"]);
+    let click = json!({"browser": {"click": {"role": "button"}, "confirm": {"text": "x"}}});
+    let in_a_browser = effect(|it| {
+        it["identity"] = me.clone();
+        it["honours_keys"] = json!(false);
+        it["call"] = click;
+    });
+    assert_eq!(refused(&in_a_browser), ["/steps/0/effect/identity"]);
+    let mut posted = effect(|it| it["identity"] = me.clone())["steps"][0].clone();
+    posted["effect"]["identity"]["headers"] = json!({"Authorization": "Bearer ${steps.login.token}"});
+    assert!(refused(&after_login(posted.clone())).is_empty());
+    posted["effect"]["identity"]["url"] = json!(TOKEN);
+    assert_eq!(refused(&after_login(posted)), ["/steps/1/effect/identity/url"]);
+}
+
+#[test]
 fn a_browser_step_says_when_it_is_done() {
     let step = |success: Value| {
         with_step(json!({"id": "s", "browser": {"do": [{"click": {"role": "button"}}], "success": success}}))

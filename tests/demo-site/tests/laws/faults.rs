@@ -132,3 +132,26 @@ async fn a_post_hidden_for_a_while_appears_by_itself() {
     while site.get("/api/posts").await["posts"] == json!([]) {}
     assert!(site.page("/u/ada").await.1.contains("soon"));
 }
+
+#[tokio::test]
+async fn who_is_signed_in_is_told_wrongly_not_at_all_or_not_now_as_the_mode_says() {
+    let site = Running::start();
+    let token = site.token("ada").await;
+    let me = || site.http.get(site.address("/api/me")).bearer_auth(&token).send();
+    let truth: Value = me().await.unwrap().json().await.unwrap();
+    assert_eq!(truth["handle"], "ada");
+
+    site.mode(json!({ "me": { "account": "bob" } })).await;
+    let other: Value = me().await.unwrap().json().await.unwrap();
+    assert_eq!(other["handle"], "bob");
+    assert_ne!(other["id"], truth["id"]);
+
+    site.mode(json!({ "me": "busy" })).await;
+    assert_eq!(me().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    site.mode(json!({ "me": "nobody" })).await;
+    assert_eq!(me().await.unwrap().json::<Value>().await.unwrap(), json!({}));
+
+    site.mode(json!({})).await;
+    assert_eq!(me().await.unwrap().json::<Value>().await.unwrap(), truth);
+}

@@ -24,7 +24,8 @@ async fn unknown_or_senseless_mode_fields_are_refused_and_change_nothing() {
         site.get("/_mode").await,
         json!({
             "keys": "honour", "delay_ms": 0, "freeze": false, "fail": "none", "status": 503,
-            "drop_answer": false, "hold_answer_ms": 0, "hide_ms": 0, "render_ms": 300, "times": null, "only": null
+            "drop_answer": false, "hold_answer_ms": 0, "hide_ms": 0, "render_ms": 300, "times": null, "only": null,
+            "me": "truth"
         })
     );
 }

@@ -38,6 +38,11 @@ pub struct EffectStep {
     /// Look before the first attempt too; true when left out and there is a look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_first: Option<Late<bool>>,
+    /// How to ask the platform, without changing anything, as whom the call would act. What it saves as `id` is compared with
+    /// what is stored of the account before anything is done; `handle` and `display_name` are names. Only for a call by http:
+    /// an API does not know who is signed in in a browser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Box<HttpCall>>,
     /// How to see, without changing anything, whether it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<LookFor>,

@@ -1,8 +1,9 @@
 //! What an answer means: for a step that reads, for a look, and for the one call of an effect.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fermata_engine::effect::{AccountTrouble, CallOutcome, Evidence, Receipt, Sighting};
+use fermata_engine::effect::{AccountTrouble, CallOutcome, Evidence, Fingerprint, Receipt, Sighting};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +19,9 @@ pub(crate) struct Answer {
     pub(crate) id: Option<String>,
     pub(crate) body: Value,
 }
+
+/// What a request came back with.
+pub(crate) type Answered = Result<Answer, HttpError>;
 
 /// What a reading request gave.
 pub(crate) type Found = Map<String, Value>;
@@ -97,14 +101,39 @@ pub(crate) fn sighting(look: &HttpLook, answer: Result<Answer, HttpError>) -> Re
     if look.absent_status.contains(&answer.status) {
         return Ok(Sighting::Absent);
     }
-    if !answer.is_expected(look.request.expect.as_ref()) {
-        return Err(if answer.status == UNAUTHORIZED { answer.unauthorized().into() } else { unexpected(&answer) });
-    }
-    if let Some(broken) = answer.broken_assertion(look.request.expect.as_ref()) {
-        return Err(StepError::Fail(answer.failure("assertion_failed", &broken)));
-    }
+    as_asked(&look.request, &answer)?;
     let present = look.present.iter().all(|assertion| assertion.is.holds(answer.at(&assertion.at)));
     Ok(if present { Sighting::Present(answer.receipt(&look.request)) } else { Sighting::Absent })
+}
+
+/// Who the platform says that a call would act as.
+pub(crate) fn identified(call: &HttpCall, answer: Result<Answer, HttpError>) -> Result<Fingerprint, StepError> {
+    let answer = answer?;
+    as_asked(call, &answer)?;
+    let said = answer.saved(call).into_iter().filter_map(|(name, said)| match said {
+        Value::String(text) if !text.is_empty() => Some((name, text)),
+        Value::Number(number) => Some((name, number.to_string())),
+        _ => None,
+    });
+    let mut ids: BTreeMap<String, String> = said.collect();
+    let Some(id) = ids.remove("id") else {
+        let why = "the platform does not say as whom it would act";
+        return Err(StepError::Fail(answer.failure("identity_unread", why)));
+    };
+    let (handle, display_name) = (ids.remove("handle"), ids.remove("display_name"));
+    Ok(Fingerprint { id, handle, display_name, ids })
+}
+
+/// Whether the answer to a request that an effect reads with is such as it says.
+fn as_asked(call: &HttpCall, answer: &Answer) -> Result<(), StepError> {
+    let expect = call.expect.as_ref();
+    if !answer.is_expected(expect) {
+        return Err(if answer.status == UNAUTHORIZED { answer.unauthorized().into() } else { unexpected(answer) });
+    }
+    match answer.broken_assertion(expect) {
+        Some(broken) => Err(StepError::Fail(answer.failure("assertion_failed", &broken))),
+        None => Ok(()),
+    }
 }
 
 /// What an answer means for the call of an effect. Only what proves that nothing was done is a
@@ -295,5 +324,26 @@ mod tests {
         assert_eq!(see(404, Value::Null), Ok(Sighting::Absent));
         assert!(see(500, json!({"posts": []})).is_err());
         assert!(see(401, Value::Null).is_err());
+    }
+
+    #[test]
+    fn whom_the_platform_names_is_who_it_would_act_as_and_silence_is_nobody() {
+        let call: HttpCall = serde_json::from_value(json!({"method": "GET", "url": "http://h", "save": {
+            "id": "/id", "handle": "/name", "display_name": "/none", "page_id": "/page"}}))
+        .unwrap();
+        let said = |status, body| identified(&call, Ok(Answer { status, retry_after: None, id: None, body }));
+        let ids = BTreeMap::from([("page_id".to_owned(), "9".to_owned())]);
+        let wanted = Fingerprint { id: "7".into(), handle: Some("ada".into()), display_name: None, ids };
+        assert_eq!(said(200, json!({"id": 7, "name": "ada", "page": "9"})), Ok(wanted));
+        for body in [json!({"id": ""}), json!({"id": null}), json!({"id": {"a": 1}}), json!({}), Value::Null] {
+            let Err(StepError::Fail(failure)) = said(200, body.clone()) else { panic!("{body}") };
+            assert_eq!(failure.code, "identity_unread");
+        }
+        for status in [408, 429, 500, 503] {
+            assert!(matches!(said(status, json!({"id": 7})), Err(StepError::Retry { .. })), "{status}");
+        }
+        let Err(StepError::Fail(failure)) = said(401, json!({"id": 7})) else { panic!("401") };
+        assert_eq!(failure.code, AccountTrouble::Auth.code());
+        assert!(matches!(identified(&call, Err(timeout())), Err(StepError::Retry { .. })));
     }
 }

@@ -7,7 +7,7 @@ mod hosts;
 mod lane;
 mod request;
 
-pub(crate) use answer::{Found, call_outcome, read_outcome, sighting};
+pub(crate) use answer::{Answered, Found, call_outcome, identified, read_outcome, sighting};
 pub use hosts::AllowList;
 pub use lane::{HttpError, HttpLane};
 pub(crate) use request::Request;

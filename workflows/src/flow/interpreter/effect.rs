@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fermata_engine::effect::{
-    Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Evidence, Lane, Look, Prepared, Sighting,
+    Absence, CallOutcome, Effect, EffectPermit, EffectSpec, Evidence, Fingerprint, Lane, Look, Prepared, Sighting,
 };
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use super::page::{Trouble, failure_of};
 use super::{Interpreter, millis};
 use crate::browser::{BrowserError, Page};
 use crate::flow::document::{BrowserCall, BrowserLook, Call, EffectStep, HttpCall, HttpLook, LookFor, Readings, Step};
-use crate::flow::http::{Request, call_outcome, sighting};
+use crate::flow::http::{Answered, Request, call_outcome, identified, sighting};
 use crate::flow::late::{Seconds, Text};
 use crate::flow::limits::{CALL_TIMEOUT_S, MAX_TIMEOUT_S, MAX_VISIBLE_WITHIN_S, READY_TIMEOUT};
 use crate::flow::scope::{FillError, Scope};
@@ -95,6 +95,13 @@ impl Effect for FlowEffect {
         self.spec.clone()
     }
 
+    async fn identity(&self, look: &Look) -> Result<Option<Fingerprint>, StepError> {
+        let Some(request) = &self.effect.identity else { return Ok(None) };
+        self.run.limits.check(look.now)?;
+        let answer = self.read(request, &self.keyed(&look.idempotency_key), look).await?;
+        identified(request, answer).map(Some)
+    }
+
     async fn look(&self, look: &Look) -> Result<Sighting, StepError> {
         let scope = self.keyed(&look.idempotency_key);
         match &self.effect.look {
@@ -154,12 +161,16 @@ impl Effect for FlowEffect {
 
 impl FlowEffect {
     async fn look_by_request(&self, http: &HttpLook, scope: &Scope, look: &Look) -> Result<Sighting, StepError> {
-        let opened = self.run.opened_for(&http.request, scope).await?;
-        let answer = match Request::filled(&http.request, scope, &opened) {
+        sighting(http, self.read(&http.request, scope, look).await?)
+    }
+
+    /// Sends a request that changes nothing.
+    async fn read(&self, call: &HttpCall, scope: &Scope, look: &Look) -> Result<Answered, StepError> {
+        let opened = self.run.opened_for(call, scope).await?;
+        Ok(match Request::filled(call, scope, &opened) {
             Ok(request) => self.run.tools.http.read(request.sent_by(&look.fence, look.trace)).await,
             Err(error) => Err(error),
-        };
-        sighting(http, answer)
+        })
     }
 
     fn keyed(&self, key: &str) -> Scope {

@@ -12,7 +12,7 @@ use crate::flow::template::{Place, Template};
 pub(in crate::flow) const RUN_NAMES: [&str; 2] = ["id", "client"];
 
 /// The parts of an effect that may differ between two tries of the same.
-const EFFECT_ACTS: [&str; 4] = ["look", "surface", "prepare", "call"];
+const EFFECT_ACTS: [&str; 5] = ["identity", "look", "surface", "prepare", "call"];
 
 /// The parts of a request that may carry the value of an unrecorded step. Not its address: hosts
 /// are named in errors.
@@ -109,7 +109,7 @@ impl Names<'_> {
             "effect" if may.effect && place.dotted() == "effect.key" => {}
             "effect" if may.permalink && place.dotted() == "effect.permalink" => {}
             "effect" => {
-                self.refuse(pointer, place, "only `effect.key` in an effect's look, surface, prepare and call, and `effect.permalink` in its surface");
+                self.refuse(pointer, place, "only `effect.key` in an effect's identity, look, surface, prepare and call, and `effect.permalink` in its surface");
             }
             "targets" => {
                 self.refuse(pointer, place, "a target stands for itself: write the template alone, without filters");
@@ -191,6 +191,7 @@ fn may_carry(pointer: &str) -> bool {
     let names: Vec<&str> = pointer.split('/').skip(1).collect();
     match names.as_slice() {
         ["steps", _, "http", part, ..]
+        | ["steps", _, "effect", "identity", part, ..]
         | ["steps", _, "effect", "look", "http", "request", part, ..]
         | ["steps", _, "effect", "surface", "request", part, ..]
         | ["steps", _, "effect", "call", "http", part, ..] => CARRIERS.contains(part),

@@ -254,7 +254,14 @@ impl Rules<'_> {
                     self.error(&pointer, "there is no page to prepare", "remove `prepare`, or make the call a click");
                 }
             }
+            Call::Browser(_) if effect.identity.is_some() => {
+                let message = "an API does not know who is signed in in the browser";
+                self.error(&below(pointer, "identity"), message, "remove `identity`, or make the call by http");
+            }
             Call::Browser(_) => {}
+        }
+        if let Some(identity) = &effect.identity {
+            self.identity(identity, &below(pointer, "identity"));
         }
         match &effect.look {
             Some(LookFor::Http(look)) => {
@@ -268,6 +275,16 @@ impl Rules<'_> {
         if let Some(surface) = &effect.surface {
             // Nothing follows from its silence.
             self.request_that_looks(surface, &below(pointer, "surface"));
+        }
+    }
+
+    fn identity(&mut self, identity: &HttpCall, pointer: &str) {
+        self.reading(identity, pointer);
+        self.request(identity, pointer);
+        self.recorded(identity, pointer);
+        if !identity.save.contains_key("id") {
+            let remedy = "save the platform's own id of the account, page or channel, which it never changes, as `id`";
+            self.error(&below(pointer, "save"), "nothing says as whom the call would act", remedy);
         }
     }
 

@@ -1,0 +1,118 @@
+//! Connecting accounts over REST (S-031): who may, what is kept and shown, and what is refused. What it decides is a law of
+//! the engine.
+
+use axum::body::Body;
+use axum::http::Request;
+use fermata_engine::access::Scope;
+use serde_json::{Value, json};
+
+use super::harness::{Answer, Rest};
+
+const MAIN: &str = "/v1/platform-accounts/demo/main%2F1";
+
+async fn put(rest: &Rest, path: &str, token: &str, body: &Value) -> Answer {
+    let request = Request::put(path).header("content-type", "application/json");
+    let request = request.header("authorization", format!("Bearer {token}"));
+    rest.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+fn told(id: &str) -> Value {
+    json!({"fingerprint": {"id": id, "handle": "ada", "display_name": "Ada L.", "ids": {"page_id": "9"}}})
+}
+
+#[tokio::test]
+async fn a_connected_account_shows_who_it_is_alone_and_in_the_list() {
+    let rest = Rest::new().await;
+    let acme = rest.token("acme", &[Scope::AccountsWrite, Scope::AuditRead]).await;
+    rest.ask("GET", MAIN, &acme).await.problem(404, "not_found");
+    let connected = put(&rest, MAIN, &acme, &told("7")).await.json();
+    assert_eq!((&connected["client_id"], &connected["account_id"]), (&json!("acme"), &json!("main/1")));
+    assert_eq!((&connected["fingerprint"], &connected["mode"]), (&told("7")["fingerprint"], &json!("normal")));
+    assert_eq!((&connected["connected_by"], connected["connected_at"].is_string()), (&json!("test"), true));
+    assert_eq!(put(&rest, MAIN, &acme, &told("7")).await.json(), connected, "the same again changes nothing");
+    assert_eq!(rest.ask("GET", MAIN, &acme).await.json(), connected);
+    assert_eq!(rest.ask("GET", "/v1/platform-accounts", &acme).await.json()["items"], json!([connected]));
+    let least = put(&rest, MAIN, &acme, &json!({"fingerprint": {"id": "8"}})).await.json();
+    assert_eq!(least["fingerprint"], json!({"id": "8"}));
+    let rows = rest.ask("GET", "/v1/audit?phase=account_connected", &acme).await.json();
+    let kept: Vec<_> =
+        rows["items"].as_array().unwrap().iter().map(|row| row["detail"]["fingerprint"].clone()).collect();
+    assert_eq!(kept, [least["fingerprint"].clone(), connected["fingerprint"].clone()]);
+}
+
+#[tokio::test]
+async fn accounts_are_listed_by_client_platform_and_mode() {
+    let rest = Rest::new().await;
+    let operator = rest.token("*", &[Scope::AccountsWrite]).await;
+    for (path, client) in [("demo/a", "acme"), ("demo/b", "acme"), ("other/a", "acme"), ("demo/a", "else")] {
+        let path = format!("/v1/platform-accounts/{path}?client_id={client}");
+        assert_eq!(put(&rest, &path, &operator, &told("7")).await.status, 200);
+    }
+    let mode = json!({"mode": "disabled", "reason": "a test"});
+    put(&rest, "/v1/platform-accounts/demo/b/mode?client_id=acme", &operator, &mode).await;
+    for (query, found) in [
+        ("", 4),
+        ("?client_id=acme", 3),
+        ("?platform=demo", 3),
+        ("?mode=disabled", 1),
+        ("?mode=normal&client_id=acme&platform=demo", 1),
+        ("?client_id=nobody", 0),
+    ] {
+        let list = rest.ask("GET", &format!("/v1/platform-accounts{query}"), &operator).await.json();
+        assert_eq!(list["items"].as_array().unwrap().len(), found, "{query}: {list}");
+    }
+    rest.ask("GET", "/v1/platform-accounts?mode=frozen", &operator).await.problem(400, "validation");
+}
+
+#[tokio::test]
+async fn nobody_connects_or_sees_an_account_that_is_not_theirs() {
+    let rest = Rest::new().await;
+    let acme = rest.token("acme", &[Scope::AccountsWrite]).await;
+    let other = rest.token("other", &[Scope::AccountsWrite]).await;
+    let reader = rest.token("acme", &[Scope::CommandsRead]).await;
+    let everybody = rest.token("*", &[Scope::AccountsWrite]).await;
+    put(&rest, MAIN, &reader, &told("7")).await.problem(403, "scope_missing");
+    put(&rest, &format!("{MAIN}?client_id=acme"), &other, &told("7")).await.problem(403, "client_not_allowed");
+    put(&rest, MAIN, &everybody, &told("7")).await.problem(400, "validation");
+    assert_eq!(put(&rest, MAIN, &acme, &told("7")).await.status, 200);
+    rest.ask("GET", MAIN, &other).await.problem(404, "not_found");
+    rest.ask("GET", &format!("{MAIN}?client_id=acme"), &other).await.problem(404, "not_found");
+    assert_eq!(rest.ask("GET", MAIN, &reader).await.status, 200);
+    rest.ask("GET", MAIN, &everybody).await.problem(400, "validation");
+    assert_eq!(rest.ask("GET", &format!("{MAIN}?client_id=acme"), &everybody).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_fingerprint_that_does_not_fit_is_pointed_out_and_nothing_is_kept() {
+    let rest = Rest::new().await;
+    let acme = rest.token("acme", &[Scope::AccountsWrite]).await;
+    let many: Value = (0..33).map(|n| (format!("id{n}"), json!("1"))).collect::<serde_json::Map<_, _>>().into();
+    for (fingerprint, place) in [
+        (json!({"id": ""}), "/fingerprint/id"),
+        (json!({"id": "a\0b"}), "/fingerprint/id"),
+        (json!({"id": "x".repeat(256)}), "/fingerprint/id"),
+        (json!({"id": "7", "handle": ""}), "/fingerprint/handle"),
+        (json!({"id": "7", "display_name": "a\nb"}), "/fingerprint/display_name"),
+        (json!({"id": "7", "ids": {"": "1"}}), "/fingerprint/ids"),
+        (json!({"id": "7", "ids": many}), "/fingerprint/ids"),
+    ] {
+        let problem = put(&rest, MAIN, &acme, &json!({"fingerprint": fingerprint})).await.problem(400, "validation");
+        assert_eq!(problem["errors"][0]["pointer"], place, "{problem}");
+    }
+    for body in [
+        json!({}),
+        json!([]),
+        json!({"fingerprint": "7"}),
+        json!({"fingerprint": {}}),
+        json!({"fingerprint": {"id": 7}}),
+        json!({"fingerprint": {"id": "7", "name": "ada"}}),
+        json!({"fingerprint": {"id": "7", "ids": ["9"]}}),
+        json!({"fingerprint": {"id": "7"}, "mode": "normal"}),
+    ] {
+        put(&rest, MAIN, &acme, &body).await.problem(400, "validation");
+    }
+    rest.ask("GET", "/v1/platform-accounts/demo/%00", &acme).await.problem(404, "not_found");
+    put(&rest, "/v1/platform-accounts/demo/%00", &acme, &told("7")).await.problem(400, "validation");
+    let listed = rest.ask("GET", "/v1/platform-accounts", &acme).await.json();
+    assert_eq!(listed["items"], json!([]));
+}
