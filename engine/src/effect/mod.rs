@@ -16,8 +16,11 @@ mod permit;
 mod plan;
 mod preflight;
 mod record;
+mod repeat;
 mod row;
 mod settle;
+mod throttle;
+mod vocabulary;
 
 pub(crate) use account::ModeTurn;
 pub use account::{AccountMode, AccountName, AccountTrouble, AccountView};
@@ -27,5 +30,8 @@ pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError,
 pub(crate) use kill_switch::{EVERY, Extent, MAX_UNDER_WAY};
 pub(crate) use perform::perform;
 pub use permit::EffectPermit;
+pub(crate) use record::intent_key;
 pub(crate) use row::ActionRow;
 pub(crate) use settle::{Next, Settling, next};
+pub use throttle::THROTTLED;
+pub use vocabulary::{UnknownWord, Vocabulary};
