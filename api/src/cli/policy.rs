@@ -89,7 +89,7 @@ pub(crate) struct EvaluateArgs {
     /// What it would carry
     #[arg(long, value_name = "JSON", default_value = "{}")]
     payload: String,
-    /// Instead of one action: a flow that is installed, or the file of one (a name with a / or that ends in .yaml, .yml or .json)
+    /// Instead of one action: an installed flow, or the file of one (with a / in it, or .yaml, .yml or .json at its end)
     #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["platform", "account", "action", "payload"])]
     flow: Option<String>,
     /// What the flow takes, as JSON or YAML; - for standard input
@@ -151,8 +151,7 @@ async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
     let said = Api::find(&args.api)?.post("/v1/policies/evaluate", &ask).await?;
     let verdict = &said["verdict"];
     out.print(&said, || {
-        let all =
-            format!("{}  {}\n{}", field(verdict, "decision"), field(verdict, "rule"), field(verdict, "reason"));
+        let all = format!("{}  {}\n{}", field(verdict, "decision"), field(verdict, "rule"), field(verdict, "reason"));
         if args.flow.is_some() { format!("{}\n\n{all}", foreseen(&said)) } else { all }
     });
     Ok(match verdict["decision"].as_str() {
@@ -188,18 +187,19 @@ fn foreseen(said: &Value) -> String {
     };
     let columns = ["step", "action", "platform", "account", "reached", "verdict", "rule", "until"];
     let mut lines = vec![table(&columns, &actions.iter().map(row).collect::<Vec<_>>())];
-    let words = |list: &Value| {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-    };
+    let words =
+        |list: &Value| list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
     for it in actions {
         let step = field(it, "step");
+        let stands = it["verdict"]["decision"] != "allow";
+        let why = if stands { field(&it["verdict"], "reason") } else { String::new() };
         for (what, said) in [
+            ("why", why),
+            ("on condition that", words(&it["conditions"])),
             ("not known before the run", words(&it["not_known"])),
-            ("reached if", words(&it["conditions"])),
-            ("fails", field(it, "failure")),
-            ("why", field(&it["verdict"], "reason")),
+            ("would fail", field(it, "failure")),
         ] {
-            if !said.is_empty() && it["verdict"]["decision"] != "allow" || !said.is_empty() && what != "why" {
+            if !said.is_empty() {
                 lines.push(format!("{step}: {what}: {said}"));
             }
         }

@@ -249,10 +249,9 @@ pub fn schema(known: &Vocabulary) -> Value {
     let words = |words: Vec<&str>| Value::from_iter(words.into_iter().map(Value::from).chain([Value::Null]));
     schema["$id"] = format!("{}/audit-event/1", crate::document::SCHEMA_BASE).into();
     schema["title"] = "Audit event".into();
-    for (name, known) in [
-        ("platform", words(known.platforms().collect())),
-        ("action_type", words(known.action_types().collect())),
-    ] {
+    for (name, known) in
+        [("platform", words(known.platforms().collect())), ("action_type", words(known.action_types().collect()))]
+    {
         if let Some(property) = schema.pointer_mut(&format!("/properties/{name}")) {
             property["enum"] = known;
         }

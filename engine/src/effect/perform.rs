@@ -14,8 +14,8 @@ use super::permit::{Passed, guard};
 use super::preflight::{Judged, kill_switch};
 use super::record::{Identity, attempt_parts, move_parts, resend_parts};
 use super::{
-    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting, THROTTLED,
-    next,
+    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting,
+    THROTTLED, next,
 };
 use crate::id::ActionId;
 use crate::rigged::{crash_point, mutant};

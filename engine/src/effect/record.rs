@@ -46,12 +46,7 @@ impl Identity {
 }
 
 /// What makes an intent itself: two effects with the same are one. `named` are its platform, account and type.
-pub(crate) fn intent_key(
-    client: &str,
-    named: (&str, &str, &str),
-    payload_hash: &str,
-    dedupe: Option<&str>,
-) -> String {
+pub(crate) fn intent_key(client: &str, named: (&str, &str, &str), payload_hash: &str, dedupe: Option<&str>) -> String {
     let (platform, account, action_type) = named;
     document::fingerprint(&json!([client, platform, account, action_type, payload_hash, dedupe]))
 }

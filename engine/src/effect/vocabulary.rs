@@ -7,19 +7,8 @@
 use std::collections::BTreeSet;
 
 /// The kinds of action of the safety document (S-078), and those that C-09 adds to them: `pin`, `unpin`, `moderate`.
-const ACTION_TYPES: [&str; 11] = [
-    "publish",
-    "schedule",
-    "dm_send",
-    "comment_reply",
-    "like",
-    "follow",
-    "edit",
-    "delete",
-    "pin",
-    "unpin",
-    "moderate",
-];
+const ACTION_TYPES: [&str; 11] =
+    ["publish", "schedule", "dm_send", "comment_reply", "like", "follow", "edit", "delete", "pin", "unpin", "moderate"];
 
 /// The most characters of an unknown word that its refusal repeats.
 const MAX_SHOWN_CHARS: usize = 64;

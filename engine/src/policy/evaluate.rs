@@ -245,12 +245,7 @@ impl Engine {
     }
 
     /// What stands against it beside its policy.
-    async fn stopped(
-        &self,
-        policy: &Policy,
-        asked: &Asked<'_>,
-        taken: &Taken,
-    ) -> Result<Option<Verdict>, StoreError> {
+    async fn stopped(&self, policy: &Policy, asked: &Asked<'_>, taken: &Taken) -> Result<Option<Verdict>, StoreError> {
         let question = asked.question;
         let rations = taken.added_to(rations(policy, question, 0.0));
         let mut asks = json!(rations);

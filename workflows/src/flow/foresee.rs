@@ -171,7 +171,9 @@ impl Walk<'_> {
                 .late(dedupe.written(), &mut not_known)
                 .then(|| dedupe.fill_optional(&self.scope, "dedupe").map(|text| text.map(|Text(text)| text))),
         };
-        let mut wrong = |error: FillError| drop(failure.get_or_insert(error.to_string()));
+        let mut wrong = |error: FillError| {
+            failure.get_or_insert(error.to_string());
+        };
         let account_id = account_id.and_then(|account| account.map_err(&mut wrong).ok()).map(|Text(account)| account);
         let dedupe = dedupe.and_then(|dedupe| dedupe.map_err(&mut wrong).ok());
         let mut conditions = self.conditions.clone();
@@ -373,7 +375,10 @@ mod tests {
 
     #[test]
     fn what_would_certainly_fail_is_said_and_nothing_is_reached_behind_it() {
-        let steps = json!([effect("post", json!({"text": "to ${inputs.text}"}), json!({})), effect("next", json!({}), json!({}))]);
+        let steps = json!([
+            effect("post", json!({"text": "to ${inputs.text}"}), json!({})),
+            effect("next", json!({}), json!({}))
+        ]);
         let told = foreseen(steps, json!({}));
         assert!(told.actions[0].failure.as_ref().unwrap().contains("inputs.text"), "{:?}", told.actions[0]);
         assert_eq!(told.actions[1].reached, Reached::Never);
@@ -381,7 +386,8 @@ mod tests {
 
     #[test]
     fn however_often_a_large_input_is_named_the_telling_is_bounded() {
-        let steps: Vec<_> = (0..20).map(|n| effect(&format!("s{n}"), json!({"text": "${inputs.text}"}), json!({}))).collect();
+        let steps: Vec<_> =
+            (0..20).map(|n| effect(&format!("s{n}"), json!({"text": "${inputs.text}"}), json!({}))).collect();
         let document = json!({"name": "test.flow", "version": "1", "platform": "demo", "lane": "api", "steps": steps,
             "inputs": {"type": "object", "properties": {"text": {"type": "string"}}}});
         let flow = Flow::of(&document).unwrap();

@@ -243,7 +243,8 @@ mod tests {
                     "done"
                 }
                 CallOutcome::Refused { retry: false, .. } => "refused",
-                CallOutcome::Refused { retry: true, after, .. } => {
+                CallOutcome::Refused { failure, retry: true, after } => {
+                    assert_eq!(failure.code, THROTTLED);
                     assert_eq!(after, Some(Duration::from_secs(9)));
                     "later"
                 }
