@@ -9,9 +9,11 @@ use std::time::Duration;
 use fermata_api::app::{AppOptions, AppState, app};
 use fermata_engine::Engine;
 use fermata_engine::access::{NewToken, Principal, Scope};
+use fermata_engine::clock::Clock;
 use fermata_engine::wait::{GateKind, GateRequest};
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
 use fermata_tests::TestDb;
+use fermata_workflows::{Installation, registry};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -76,8 +78,12 @@ impl Said {
 
 impl Stage {
     async fn new() -> Self {
+        Self::hosting(Registry::new().with(Act)).await
+    }
+
+    async fn hosting(registry: Registry) -> Self {
         let db = TestDb::new().await;
-        let engine = db.worker(Registry::new().with(Act), Duration::from_secs(10)).await;
+        let engine = db.worker(registry, Duration::from_secs(10)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = app(AppState::new(engine.clone(), AppOptions::default()));
@@ -362,5 +368,35 @@ async fn a_policy_is_put_shown_and_asked_at_the_command_line() {
     let blocked = stage.fermata(&ask("publish")).await;
     assert_eq!((blocked.code, blocked.out.lines().next()), (7, Some("block  allowed_actions")), "{}", blocked.err);
     assert_eq!(stage.fermata(&ask("like")).await.code, 9);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_flow_is_told_in_advance_at_the_command_line_and_what_would_be_blocked_is_an_exit_code() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut installation = Installation::with_packs(Clock::system()).unwrap();
+    installation.sites.insert("demo_site".to_owned(), "http://127.0.0.1:1".to_owned());
+    let stage = Stage::hosting(registry(installation).unwrap()).await;
+    let ask = ["policy", "evaluate", "--flow", "demo.dm", "--inputs", "-"];
+    let inputs = r#"{"to": "bob", "text": "free money"}"#;
+    let told = stage.fermata_with(&ask, &[], inputs).await;
+    assert_eq!(told.code, 0, "{}", told.err);
+    let banned = r#"{"compliance": {"banned_terms": ["free money"]}}"#;
+    assert_eq!(stage.fermata_with(&["policy", "put", "client:c", "-"], &[], banned).await.code, 0);
+    let told = stage.fermata_with(&ask, &[], inputs).await;
+    assert_eq!(told.code, 7, "{}", told.err);
+    for word in ["dm_send", "reached", "perhaps", "a person agrees", "block", "compliance/banned_terms"] {
+        assert!(told.out.contains(word), "{word} in {}", told.out);
+    }
+    let json = stage.fermata_with(&[&ask[..], &["--json"]].concat(), &[], inputs).await;
+    assert_eq!((json.code, &json.json()["actions"][0]["verdict"]["decision"]), (7, &json!("block")), "{}", json.err);
+    let file = std::env::temp_dir().join(format!("told-{}.yaml", std::process::id()));
+    let flow = "name: my.flow\nversion: '1'\nplatform: demo\nlane: api\nsteps:\n  - id: nap\n    sleep: {seconds: 1}\n";
+    std::fs::write(&file, flow).unwrap();
+    let nap = stage.fermata(&["policy", "evaluate", "--flow", file.to_str().unwrap()]).await;
+    std::fs::remove_file(&file).unwrap();
+    assert!(nap.code == 0 && nap.out.contains("It does nothing outside."), "{}{}", nap.out, nap.err);
+    let both = stage.fermata(&["policy", "evaluate", "--flow", "demo.dm", "--platform", "demo"]).await;
+    assert_eq!(both.code, 2, "{}", both.err);
     stage.close().await;
 }

@@ -87,6 +87,9 @@ impl TestDb {
 
     /// How an engine on this database is opened.
     pub fn options(&self, registry: Registry) -> EngineOptions {
+        // The world in memory and the demo site are platforms of this host.
+        let words = registry.vocabulary().clone().with_platforms(["demo", "memory"]);
+        let registry = registry.knowing(words);
         let mut options = EngineOptions::new(&self.url, Artifacts::new(&self.folder), registry);
         options.call_skew = Duration::from_millis(200);
         options

@@ -189,7 +189,8 @@ async fn every_event_of_an_action_fits_the_published_schema_and_holds_no_content
     let runs = [stage.publish("a", "k", &Promises::default()).await, stage.publish("a", "hidden", &lost).await];
     stage.db.ended(&stage.engine, runs[0]).await;
     stage.db.reaches(&stage.engine, runs[1], &["HUMAN_REQUIRED"]).await;
-    let schema = jsonschema::validator_for(&fermata_engine::audit::schema()).unwrap();
+    let schema =
+        jsonschema::validator_for(&fermata_engine::audit::schema(stage.engine.registry().vocabulary())).unwrap();
     for run in runs {
         for event in stage.events(run).await {
             let shown = json!(event);

@@ -23,6 +23,12 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+mod ceilings;
+mod dry_run;
+mod repeats;
+mod throttled;
+mod words;
+
 const LEASE: Duration = Duration::from_secs(30);
 
 /// A platform that counts calls, knows how many were under way at once, and may ask to be left alone.

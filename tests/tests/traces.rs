@@ -37,7 +37,7 @@ fn flow(platform: &str) -> Value {
     let call = json!({"method": "POST", "url": format!("{platform}/posts"), "json": {"caption": CANARY},
                       "save": {"id": "/id"}});
     json!({
-        "name": "test.traced", "version": "1", "title": "Traced", "platform": "test", "lane": "api",
+        "name": "test.traced", "version": "1", "title": "Traced", "platform": "demo", "lane": "api",
         "steps": [
             read("hello"),
             {"id": "publish", "phase": "act", "effect": {

@@ -13,6 +13,7 @@ use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tool
 use crate::host::HostPattern;
 use crate::packs::packs;
 use crate::sora::SoraGenerate;
+use crate::words::vocabulary;
 
 /// What is particular to one installation.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
     let allowed = AllowList::new(allow_hosts, sites.values().map(String::as_str));
     let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
     let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
+    let words = vocabulary(&flows);
     let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
-    let flows = FlowRun::new(flows, tools);
-    Ok(Registry::new().with(SoraGenerate::new(flows.clone())).with(flows).with(BenchSteps))
+    let flows = FlowRun::new(flows, tools, words.clone());
+    Ok(Registry::new().knowing(words).with(SoraGenerate::new(flows.clone())).with(flows).with(BenchSteps))
 }

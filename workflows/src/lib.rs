@@ -13,8 +13,10 @@ mod host;
 mod installation;
 mod packs;
 pub mod sora;
+mod words;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogStep, WorkflowKind};
 pub use host::{HostPattern, NotAHostPattern};
 pub use installation::{Installation, registry};
 pub use packs::packs;
+pub use words::vocabulary;

@@ -1,6 +1,6 @@
 //! `fermata policy`: put documents in force, read them, and ask what they would say; over the API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -27,9 +27,11 @@ pub(crate) enum PolicyCommand {
     /// Show a scope's document, as JSON.
     #[command(after_help = "Example:\n  fermata policy show client:acme --version 2 > acme.json")]
     Show(ShowArgs),
-    /// Say what would become of an action, and why; nothing is done.
-    #[command(after_help = "Example:\n  fermata policy evaluate --platform demo --account shop --action publish \
-        --payload '{\"text\": \"hello\"}'\n\nExit code 0: allowed; 9: a person is asked; 7: it waits or is blocked.")]
+    /// Say what would become of an action, or of every action of a flow, and why; nothing is done.
+    #[command(after_help = "Examples:\n  fermata policy evaluate --platform demo --account shop --action publish \
+        --payload '{\"text\": \"hello\"}'\n  fermata policy evaluate --flow demo.http_publish --inputs inputs.json\n  \
+        echo '{\"caption\": \"hello\"}' | fermata policy evaluate --flow my_flow.yaml --inputs -\n\n\
+        Exit code 0: allowed; 9: a person is asked; 7: something waits or is blocked.")]
     Evaluate(EvaluateArgs),
 }
 
@@ -69,24 +71,30 @@ pub(crate) struct ShowArgs {
     api: ApiArgs,
 }
 
-/// Which action.
+/// Which action, or which flow.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
     /// For this client; the token's when left out
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
     /// On this platform
-    #[arg(long, value_name = "NAME")]
-    platform: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "flow")]
+    platform: Option<String>,
     /// For this account
-    #[arg(long, value_name = "NAME")]
-    account: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "flow")]
+    account: Option<String>,
     /// What is done: publish, `dm_send`, ...
-    #[arg(long, value_name = "TYPE")]
-    action: String,
+    #[arg(long, value_name = "TYPE", required_unless_present = "flow")]
+    action: Option<String>,
     /// What it would carry
     #[arg(long, value_name = "JSON", default_value = "{}")]
     payload: String,
+    /// Instead of one action: an installed flow, or the file of one (with a / in it, or .yaml, .yml or .json at its end)
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["platform", "account", "action", "payload"])]
+    flow: Option<String>,
+    /// What the flow takes, as JSON or YAML; - for standard input
+    #[arg(long, value_name = "FILE|-", requires = "flow")]
+    inputs: Option<PathBuf>,
     /// At this time (RFC 3339); now when left out
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -125,11 +133,16 @@ pub(super) async fn run(command: PolicyCommand, out: Output) -> Result<Exit, Tro
 }
 
 async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
-    let payload: Value = serde_json::from_str(&args.payload)
-        .map_err(|error| Trouble::new(Exit::Usage, "--payload is not JSON").why(error.to_string()))?;
-    let mut ask = json!({
-        "platform": args.platform, "account_id": args.account, "action_type": args.action, "payload": payload,
-    });
+    let mut ask = match &args.flow {
+        Some(flow) => of_flow(flow, args.inputs.as_deref())?,
+        None => {
+            let payload: Value = serde_json::from_str(&args.payload)
+                .map_err(|error| Trouble::new(Exit::Usage, "--payload is not JSON").why(error.to_string()))?;
+            json!({
+                "platform": args.platform, "account_id": args.account, "action_type": args.action, "payload": payload,
+            })
+        }
+    };
     for (name, value) in [("client_id", args.client), ("at", args.at)] {
         if let Some(value) = value {
             ask[name] = value.into();
@@ -138,13 +151,64 @@ async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
     let said = Api::find(&args.api)?.post("/v1/policies/evaluate", &ask).await?;
     let verdict = &said["verdict"];
     out.print(&said, || {
-        format!("{}  {}\n{}", field(verdict, "decision"), field(verdict, "rule"), field(verdict, "reason"))
+        let all = format!("{}  {}\n{}", field(verdict, "decision"), field(verdict, "rule"), field(verdict, "reason"));
+        if args.flow.is_some() { format!("{}\n\n{all}", foreseen(&said)) } else { all }
     });
     Ok(match verdict["decision"].as_str() {
         Some("allow") => Exit::Done,
         Some("approve") => Exit::Waiting,
         _ => Exit::Blocked,
     })
+}
+
+/// What is asked about a flow: a name, or the document in a file.
+fn of_flow(flow: &str, inputs: Option<&Path>) -> Result<Value, Trouble> {
+    let is_file = flow.contains('/') || [".yaml", ".yml", ".json"].iter().any(|end| flow.ends_with(end));
+    let inputs = inputs.map_or_else(|| Ok(json!({})), read)?;
+    Ok(if is_file {
+        json!({"flow": read(Path::new(flow))?, "inputs": inputs})
+    } else {
+        json!({"workflow_name": flow, "inputs": inputs})
+    })
+}
+
+/// A flow's actions as a table, and below it what only the run will know.
+fn foreseen(said: &Value) -> String {
+    let actions = said["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if actions.is_empty() {
+        return "It does nothing outside.".to_owned();
+    }
+    let row = |it: &Value| {
+        let verdict = &it["verdict"];
+        let decision = if verdict.is_null() { "?".to_owned() } else { field(verdict, "decision") };
+        let mut row = ["step", "action_type", "platform", "account_id"].map(|name| field(it, name)).to_vec();
+        row.extend([field(it, "reached"), decision, field(verdict, "rule"), field(verdict, "until")]);
+        row
+    };
+    let columns = ["step", "action", "platform", "account", "reached", "verdict", "rule", "until"];
+    let mut lines = vec![table(&columns, &actions.iter().map(row).collect::<Vec<_>>())];
+    let words =
+        |list: &Value| list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    for it in actions {
+        let step = field(it, "step");
+        let stands = it["verdict"]["decision"] != "allow";
+        let why = if stands { field(&it["verdict"], "reason") } else { String::new() };
+        for (what, said) in [
+            ("why", why),
+            ("on condition that", words(&it["conditions"])),
+            ("not known before the run", words(&it["not_known"])),
+            ("would fail", field(it, "failure")),
+        ] {
+            if !said.is_empty() {
+                lines.push(format!("{step}: {what}: {said}"));
+            }
+        }
+    }
+    let unseen = words(&said["unseen"]);
+    if !unseen.is_empty() {
+        lines.push(format!("not looked into, for they start another workflow: {unseen}"));
+    }
+    lines.join("\n")
 }
 
 fn listed(page: &Value) -> String {

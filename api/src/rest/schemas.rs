@@ -122,8 +122,8 @@ pub(super) async fn event(Path(kind): Path<String>) -> Result<impl IntoResponse,
     get, path = "/v1/schemas/audit-event", operation_id = "auditEventSchema", tag = "schemas",
     responses((status = 200, description = "A JSON Schema.", content_type = "application/schema+json", body = Object))
 )]
-pub(super) async fn audit_event() -> impl IntoResponse {
-    (SCHEMA_JSON, fermata_engine::audit::schema().to_string())
+pub(super) async fn audit_event(State(app): State<AppState>) -> impl IntoResponse {
+    (SCHEMA_JSON, fermata_engine::audit::schema(app.engine.registry().vocabulary()).to_string())
 }
 
 /// Every published schema.
@@ -141,7 +141,7 @@ fn all(registry: &Registry, flow: &Value) -> Vec<(SchemaRef, Value)> {
     all.extend(events::TYPES.iter().map(|known| {
         about(SchemaFamily::Event, known.name, format!("/v1/schemas/event/{}", known.name), known.schema())
     }));
-    let audit = fermata_engine::audit::schema();
+    let audit = fermata_engine::audit::schema(registry.vocabulary());
     all.push(about(SchemaFamily::Audit, "audit-event", "/v1/schemas/audit-event".to_owned(), audit));
     all.push(about(SchemaFamily::Flow, "flow", "/v1/schemas/flow".to_owned(), flow.clone()));
     all

@@ -10,7 +10,9 @@ use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{accounts, commands, control, gates, kill_switches, probes, problems, schemas, tickets, tokens, workflows};
+use super::{
+    accounts, commands, control, gates, kill_switches, policies, probes, problems, schemas, tickets, tokens, workflows,
+};
 use crate::error;
 
 macro_rules! wire {
@@ -77,7 +79,7 @@ wire! {
     ProblemPage: error::pages::PageView,
     ProblemPageList: problems::ProblemPageList,
     ProofBundle: fermata_engine::audit::ProofBundle,
-    Proposal: policy::Proposal,
+    Proposal: policies::EvaluationRequest,
     Readiness: probes::Readiness,
     ResumeRequest: control::ResumeRequest,
     RotateRequest: tokens::RotateRequest,

@@ -142,8 +142,13 @@ impl Rest {
 
     /// With routes of the test's own behind the real layers.
     pub(crate) async fn mounted(options: AppOptions, mounts: Mounts) -> Self {
+        Self::hosting(Registry::new().with(Echo), options, mounts).await
+    }
+
+    /// With workflows of the test's own.
+    pub(crate) async fn hosting(registry: Registry, options: AppOptions, mounts: Mounts) -> Self {
         let db = TestDb::new().await;
-        let engine = db.engine(Registry::new().with(Echo)).await;
+        let engine = db.engine(registry).await;
         let options =
             AppOptions { max_body_bytes: MAX_BODY, public_base_url: "https://fermata.example/".into(), ..options };
         let router = app_with(AppState::new(engine.clone(), options), mounts);

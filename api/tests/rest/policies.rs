@@ -3,7 +3,10 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use fermata_api::app::{AppOptions, Mounts};
 use fermata_engine::access::Scope;
+use fermata_engine::clock::Clock;
+use fermata_workflows::{Installation, registry};
 use serde_json::{Value, json};
 
 use super::harness::{Answer, Rest};
@@ -122,4 +125,60 @@ async fn an_account_is_put_into_another_mode_by_whoever_acts_for_it() {
     let other = rest.token("other", &[Scope::AccountsWrite]).await;
     assert_eq!(rest.ask("GET", "/v1/platform-accounts", &other).await.json()["items"], json!([]));
     assert_eq!(rest.ask("GET", "/v1/platform-accounts", &acme).await.json()["items"], json!([turned]));
+}
+
+/// An API of an installation with the flows that come with Fermata.
+async fn installed() -> Rest {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut installation = Installation::with_packs(Clock::system()).unwrap();
+    installation.sites.insert("demo_site".to_owned(), "http://127.0.0.1:1".to_owned());
+    Rest::hosting(registry(installation).unwrap(), AppOptions::default(), Mounts::default()).await
+}
+
+#[tokio::test]
+async fn a_flow_is_told_in_advance_by_its_name_or_as_a_document_and_by_whoever_may() {
+    let rest = installed().await;
+    let all = [Scope::PoliciesWrite, Scope::CommandsRead, Scope::FlowsInline];
+    let (acme, operator) = (rest.token("acme", &all).await, rest.token("*", &all).await);
+    let evaluate = async |token: &str, ask: Value| send(&rest, "POST", "/v1/policies/evaluate", token, &ask).await;
+    put(&rest, "client:acme", &acme, json!({"gates": {"dm_send": "required"}})).await;
+    let told = evaluate(&acme, json!({"workflow_name": "demo.dm", "inputs": {"to": "bob", "text": "hi"}})).await;
+    let body = told.json();
+    assert_eq!(told.status, 200, "{body}");
+    assert_eq!(
+        (&body["verdict"]["rule"], &body["actions"][0]["action_type"]),
+        (&json!("gates/dm_send"), &json!("dm_send"))
+    );
+    let flow = json!({"name": "a.b", "version": "1", "platform": "demo", "lane": "api", "steps": [{"id": "s", "effect": {
+        "action_type": "like", "account": "ada", "payload": {}, "call": {"http": {"method": "POST", "url": "http://h"}}}}]});
+    let inline = |client: Value| json!({"flow": flow, "client_id": client});
+    let body = evaluate(&acme, inline(Value::Null)).await.json();
+    assert_eq!((&body["actions"][0]["step"], &body["verdict"]["decision"]), (&json!("s"), &json!("allow")), "{body}");
+    assert_eq!(evaluate(&operator, inline(json!("acme"))).await.status, 200);
+    evaluate(&operator, inline(Value::Null)).await.problem(400, "validation");
+    evaluate(&acme, inline(json!("other"))).await.problem(403, "client_not_allowed");
+    let reader = rest.token("acme", &[Scope::CommandsRead]).await;
+    evaluate(&reader, inline(Value::Null)).await.problem(403, "scope_missing");
+}
+
+#[tokio::test]
+async fn a_question_is_about_one_action_or_one_flow_and_what_is_missing_is_said_at_once() {
+    let rest = installed().await;
+    let token = rest.token("acme", &[Scope::CommandsRead, Scope::FlowsInline]).await;
+    for (ask, wanted) in [
+        (json!({}), vec!["/platform", "/account_id", "/action_type"]),
+        (json!({"platform": "demo", "account_id": "a"}), vec!["/action_type"]),
+        (json!({"workflow_name": "demo.dm", "platform": "demo", "payload": {}}), vec!["/platform", "/payload"]),
+        (json!({"workflow_name": "demo.dm", "flow": {}}), vec!["/flow"]),
+        (json!({"platform": "demo", "account_id": "a", "action_type": "like", "inputs": {}}), vec!["/inputs"]),
+        (json!({"workflow_name": "nobody.knows"}), vec!["/workflow_name"]),
+        (json!({"workflow_name": "demo.dm", "inputs": {"to": "bob", "text": 7}}), vec!["/inputs/text"]),
+        (json!({"platform": "demo", "account_id": "a", "action_type": "pubish"}), vec!["/action_type"]),
+        (json!({"platform": "myspace", "account_id": "a", "action_type": "like"}), vec!["/platform"]),
+        (json!({"workflow_name": "demo.dm", "inputs": []}), vec!["/inputs"]),
+    ] {
+        let problem = send(&rest, "POST", "/v1/policies/evaluate", &token, &ask).await.problem(400, "validation");
+        let places = problem["errors"].as_array().unwrap().iter().map(|it| it["pointer"].as_str().unwrap());
+        assert_eq!(places.collect::<Vec<_>>(), wanted, "{ask}: {problem}");
+    }
 }

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::chain::AuditRow;
-use crate::effect::{ActionState, Evidence, Lane};
+use crate::effect::{ActionState, Evidence, Lane, Vocabulary};
 use crate::id::{ActionId, ArtifactId, RunId};
 
 /// What carries a call: which part of this program, and which version of it.
@@ -242,28 +242,16 @@ impl From<AuditRow> for AuditEvent {
     }
 }
 
-/// The schema of audit events, with what the safety document closes: the platforms and kinds of action that it names, and
-/// those that were added to them (`demo`; C-09).
-pub fn schema() -> Value {
-    const PLATFORMS: [&str; 8] = ["instagram", "facebook", "tiktok", "youtube", "linkedin", "x", "skool", "demo"];
-    const ACTION_TYPES: [&str; 11] = [
-        "publish",
-        "schedule",
-        "dm_send",
-        "comment_reply",
-        "like",
-        "follow",
-        "edit",
-        "delete",
-        "pin",
-        "unpin",
-        "moderate",
-    ];
+/// The schema of audit events. The platforms and kinds of action are closed (S-076, S-078): those that an installation
+/// knows, beside which nothing is planned.
+pub fn schema(known: &Vocabulary) -> Value {
     let mut schema = Value::from(schemars::schema_for!(AuditEvent));
-    let words = |words: &[&str]| json!(words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>());
+    let words = |words: Vec<&str>| Value::from_iter(words.into_iter().map(Value::from).chain([Value::Null]));
     schema["$id"] = format!("{}/audit-event/1", crate::document::SCHEMA_BASE).into();
     schema["title"] = "Audit event".into();
-    for (name, known) in [("platform", words(&PLATFORMS)), ("action_type", words(&ACTION_TYPES))] {
+    for (name, known) in
+        [("platform", words(known.platforms().collect())), ("action_type", words(known.action_types().collect()))]
+    {
         if let Some(property) = schema.pointer_mut(&format!("/properties/{name}")) {
             property["enum"] = known;
         }

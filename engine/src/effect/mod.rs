@@ -18,8 +18,11 @@ mod permit;
 mod plan;
 mod preflight;
 mod record;
+mod repeat;
 mod row;
 mod settle;
+mod throttle;
+mod vocabulary;
 
 pub use account::{AccountFilter, AccountMode, AccountName, AccountTrouble, AccountView};
 pub(crate) use account::{Connecting, ModeTurn};
@@ -31,5 +34,8 @@ pub use kill_switch::{DRAIN_PATIENCE, KillSwitch, MAX_REASON_BYTES, SwitchError,
 pub(crate) use kill_switch::{EVERY, Extent, MAX_UNDER_WAY};
 pub(crate) use perform::perform;
 pub use permit::EffectPermit;
+pub(crate) use record::intent_key;
 pub(crate) use row::ActionRow;
 pub(crate) use settle::{Next, Settling, next};
+pub use throttle::THROTTLED;
+pub use vocabulary::{UnknownWord, Vocabulary};

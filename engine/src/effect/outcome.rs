@@ -84,6 +84,7 @@ impl Performance<'_> {
 
     /// The platform has not got it, and says so, or nothing was sent.
     pub(super) fn refused(&self, action: &ActionRow, failure: &Failure, retry: bool, after: Option<Duration>) -> Stage {
+        let after = self.asked_for(failure, after);
         let detail = json!({"effect": false, "error": failure});
         let (id, to) = (action.id, ActionState::ConfirmedFailed);
         let mut parts = move_parts(self.context, &self.identity, id, to, &detail);

@@ -14,7 +14,8 @@ use super::permit::{Passed, guard};
 use super::preflight::{Judged, kill_switch};
 use super::record::{Identity, attempt_parts, move_parts, resend_parts};
 use super::{
-    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting, next,
+    ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting,
+    THROTTLED, next,
 };
 use crate::id::ActionId;
 use crate::rigged::{crash_point, mutant};
@@ -140,7 +141,13 @@ impl Performance<'_> {
         let sighting = self.effect.look(&self.look(action)).await;
         let error = sighting.as_ref().err().map(|error| error.failure().code.as_str());
         self.context.session.trace.part_ended(self.traced().trace, Part::Look, began, error);
-        sighting
+        match sighting {
+            Err(StepError::Retry { failure, after }) => {
+                let after = self.look_failed(&failure, after).await;
+                Err(StepError::Retry { failure, after })
+            }
+            other => other,
+        }
     }
 
     /// What a plan of another delivery is judged by now, and as whom it would be done.
@@ -278,6 +285,7 @@ impl Performance<'_> {
     async fn settle(&self, action: ActionRow) -> Stage {
         let active = self.context.session.active();
         crash_point!("settle-before-look");
+        let mut asked = Duration::ZERO;
         let seen = match self.sight(Some(&action)).await {
             Ok(Sighting::Present(seen)) => Ok((Sighting::Present(seen), false)),
             Ok(sighting) => self.resendable(&action).await.map(|resendable| (sighting, resendable)),
@@ -285,12 +293,15 @@ impl Performance<'_> {
         };
         let seen = match seen {
             Ok(seen) => Some(seen),
-            Err(StepError::Retry { .. }) => None,
+            Err(StepError::Retry { after, .. }) => {
+                asked = after.unwrap_or_default().min(RetryPolicy::LONGEST);
+                None
+            }
             Err(error) => return self.unknown_now(&action, error.failure()).await,
         };
         crash_point!("settle-after-look");
         let clock = self.context.clock();
-        let (now, soon) = (clock.now(), clock.now() + pause(action.looks));
+        let (now, soon) = (clock.now(), clock.now() + pause(action.looks).max(asked));
         let settling = Settling {
             spec: self.spec(),
             call_deadline: action.call_deadline.unwrap_or(now),
@@ -351,24 +362,37 @@ impl Performance<'_> {
             row.resends += 1;
         });
         // The first call may have been applied whatever this one is told, so a refusal proves nothing.
-        let stage = match self.call(&action, prepared, deadline, ends).await {
+        let outcome = self.call(&action, prepared, deadline, ends).await;
+        let asked = match &outcome {
+            CallOutcome::Refused { failure, after, .. } => self.asked_for(failure, *after),
+            CallOutcome::Done(_) | CallOutcome::Ambiguous(_) => None,
+        };
+        let stage = match outcome {
             CallOutcome::Done(receipt) => self.answered(&action, receipt).await,
             CallOutcome::Ambiguous(failure) | CallOutcome::Refused { failure, retry: true, .. } => {
                 self.ambiguous(&action, &failure)
             }
             CallOutcome::Refused { failure, retry: false, .. } => self.unknown_now(&action, &failure).await,
         };
-        drop(active);
+        if let Some(asked) = asked {
+            self.context.session.write(self.throttled(asked)).await;
+            drop(active);
+            self.context.wait_until(self.context.clock().now() + asked, Reason::Retry).await;
+        }
         stage
     }
 
     /// Nothing was sent: the plan is withdrawn, and its attempt counts as failed.
     pub(super) fn withdraw(&self, action: &ActionRow, error: StepError) -> Stage {
         let detail = json!({"effect": false, "error": error.failure()});
-        let parts = move_parts(self.context, &self.identity, action.id, ActionState::Cancelled, &detail);
+        let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::Cancelled, &detail);
         self.remember(action.id, ActionState::Cancelled, |_| {});
         match failed(error) {
-            Stage::Failed { failure, retry, after, .. } => Stage::Failed { failure, retry, after, parts },
+            Stage::Failed { failure, retry, after, .. } => {
+                let asked = if failure.code == THROTTLED { self.asked_for(&failure, after) } else { None };
+                parts.extend(asked.map_or_else(Parts::default, |asked| self.throttled(asked)));
+                Stage::Failed { failure, retry, after: asked.or(after), parts }
+            }
             other => other,
         }
     }

@@ -11,7 +11,7 @@ use super::{ActionRow, ActionState, Sighting};
 use crate::id::ActionId;
 use crate::rigged::crash_point;
 use crate::wait::{Reason, Wait};
-use crate::workflow::Parts;
+use crate::workflow::{Failure, Parts};
 
 /// How long a run waits for another one that holds its intent before it looks again.
 const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
@@ -19,6 +19,12 @@ const INTENT_HELD: TimeDelta = TimeDelta::seconds(2);
 impl Performance<'_> {
     /// Looks for the effect, and plans an action when it is not there yet.
     pub(super) async fn plan(&mut self) -> Stage {
+        let words = self.context.session.host.registry.vocabulary();
+        if let Err(unknown) = words.check(&self.spec().action_type, &self.spec().platform) {
+            // No rule could be about it, and no audit event may name it.
+            let failure = Failure::new(unknown.code(), unknown.to_string());
+            return Stage::Failed { failure, retry: false, after: None, parts: Parts::default() };
+        }
         let mut judged = match self.preflight().await {
             Ok(judged) => judged,
             Err(stage) => return stage,

@@ -30,7 +30,7 @@ pub(super) struct Judged {
 }
 
 impl Performance<'_> {
-    fn asked_about(&self) -> Question<'_> {
+    pub(super) fn asked_about(&self) -> Question<'_> {
         let spec = self.spec();
         Question {
             client: self.context.client_id(),
@@ -44,11 +44,6 @@ impl Performance<'_> {
     /// What the kill switches and the policy in force say of it now.
     pub(super) async fn judge(&self) -> Result<Judged, Stage> {
         let (host, question) = (&self.context.session.host, self.asked_about());
-        let unread = |error: crate::store::StoreError| {
-            // Nobody knows what is allowed, so nothing is done.
-            let failure = Failure::new("policy_unread", error.to_string());
-            Stage::Failed { failure, retry: true, after: None, parts: Parts::default() }
-        };
         let parts =
             host.store.policies_of(question.client, question.platform, question.account).await.map_err(unread)?;
         let policy = Policy::of(parts);
@@ -75,7 +70,7 @@ impl Performance<'_> {
     /// A verdict to go on with: allowed, or blocked. Waits for what has to pass first, and asks whom it has to ask; then
     /// everything is looked at again.
     pub(super) async fn preflight(&self) -> Result<Judged, Stage> {
-        let judged = self.judge().await?;
+        let judged = self.unrepeated(self.judge().await?).await?;
         let decision = judged.verdict.decision;
         match (decision, judged.standing.forbids(&judged.policy)) {
             (Decision::Block, _) => Ok(judged),
@@ -237,6 +232,12 @@ impl Performance<'_> {
         });
         Parts::default().rare(part).event(name::RATE_LIMITED, Severity::Warn, &told)
     }
+}
+
+/// Nobody knows what is allowed, so nothing is done.
+pub(super) fn unread(error: crate::store::StoreError) -> Stage {
+    let failure = Failure::new("policy_unread", error.to_string());
+    Stage::Failed { failure, retry: true, after: None, parts: Parts::default() }
 }
 
 /// What a blocked action ends its step with.

@@ -35,14 +35,8 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(context: &Context, name: &str, spec: EffectSpec) -> Self {
         let payload_hash = document::fingerprint(&spec.payload);
-        let hash = document::fingerprint(&json!([
-            context.client_id(),
-            spec.platform,
-            spec.account_id,
-            spec.action_type,
-            payload_hash,
-            spec.dedupe,
-        ]));
+        let named = (spec.platform.as_str(), spec.account_id.as_str(), spec.action_type.as_str());
+        let hash = intent_key(context.client_id(), named, &payload_hash, spec.dedupe.as_deref());
         let idempotency_key = spec.dedupe.clone().unwrap_or_else(|| hash.clone());
         let (name, policy_hash) = (name.to_owned(), String::new());
         Self { spec, name, attempt: 1, hash, payload_hash, idempotency_key, policy_hash, fingerprint_ok: None }
@@ -51,6 +45,12 @@ impl Identity {
     pub(crate) fn call_timeout(&self) -> TimeDelta {
         TimeDelta::from_std(self.spec.call_timeout()).unwrap_or(TimeDelta::MAX)
     }
+}
+
+/// What makes an intent itself: two effects with the same are one. `named` are its platform, account and type.
+pub(crate) fn intent_key(client: &str, named: (&str, &str, &str), payload_hash: &str, dedupe: Option<&str>) -> String {
+    let (platform, account, action_type) = named;
+    document::fingerprint(&json!([client, platform, account, action_type, payload_hash, dedupe]))
 }
 
 impl Parts {

@@ -264,7 +264,7 @@ pub struct RateLimited {
     pub account_id: String,
     /// What was to be done.
     pub action_type: String,
-    /// What it waits for: `budgets/<name>`, `spacing`, `concurrency`, `retry_after` or `quiet_hours`.
+    /// What it waits for: `budgets/<name>`, `ceilings/<name>`, `spacing`, `concurrency`, `retry_after` or `quiet_hours`.
     pub rule: String,
     /// When it is tried again.
     pub until: Option<DateTime<Utc>>,

@@ -1,11 +1,11 @@
-//! Putting documents in force, reading them, and asking what they would say.
+//! Putting documents in force, and reading them.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Decision, Misfit, Part, Policy, PolicyDocument, PolicyScope, Question, Verdict, judge, rations};
+use super::{Misfit, PolicyDocument, PolicyScope};
 use crate::access::{Denied, Principal, Scope};
 use crate::document::{self, DocumentError};
 use crate::engine::Engine;
@@ -37,37 +37,6 @@ pub struct PolicyView {
     pub changed_at: DateTime<Utc>,
 }
 
-/// An action that somebody thinks of.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Proposal {
-    /// For which client; the caller's own when left out.
-    #[serde(default)]
-    pub client_id: Option<String>,
-    /// On which platform.
-    pub platform: String,
-    /// For which account.
-    pub account_id: String,
-    /// What is done: `publish`, `dm_send`, ...
-    pub action_type: String,
-    /// What it would carry.
-    #[serde(default)]
-    pub payload: Value,
-    /// At what time; now when left out. What is rationed is looked at as it is now.
-    #[serde(default)]
-    pub at: Option<DateTime<Utc>>,
-}
-
-/// What would become of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "PolicyEvaluation")]
-pub struct Evaluation {
-    /// What would be said of it.
-    pub verdict: Verdict,
-    /// What it was judged by, the widest part first.
-    pub policy: Vec<Part>,
-}
-
 /// Why a document was not put, or nothing was evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -89,7 +58,7 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    fn at(pointer: &str, message: impl Into<String>) -> Self {
+    pub(super) fn at(pointer: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Misfit { pointer: pointer.to_owned(), message: message.into() }])
     }
 }
@@ -141,57 +110,8 @@ impl Engine {
         let found = self.store().policy(&by.client_id, scope.to_string(), version).await?;
         found.ok_or(ReadError::NotFound("policy"))
     }
-
-    /// What would become of an action, and why; nothing is done, and nothing is taken of what is rationed.
-    pub async fn evaluate(&self, by: &Principal, proposal: &Proposal) -> Result<Evaluation, PolicyError> {
-        by.require(Scope::CommandsRead)?;
-        let client = proposal.client_id.as_deref().unwrap_or(&by.client_id);
-        acts_for(by, client)?;
-        for (pointer, name) in [
-            ("/client_id", client),
-            ("/platform", &proposal.platform),
-            ("/account_id", &proposal.account_id),
-            ("/action_type", &proposal.action_type),
-        ] {
-            document::check_key("a name", name).map_err(|error| PolicyError::at(pointer, error.to_string()))?;
-        }
-        document::check(&proposal.payload).map_err(|error| PolicyError::at("/payload", error.to_string()))?;
-        let question = Question {
-            client,
-            platform: &proposal.platform,
-            account: &proposal.account_id,
-            action_type: &proposal.action_type,
-            payload: &proposal.payload,
-        };
-        let policy = Policy::of(self.store().policies_of(client, question.platform, question.account).await?);
-        let verdict = match self.store().kill_switch(client, question.account).await? {
-            Some(switch) => Verdict::stopped(&policy, &switch),
-            None => judge(&policy, question, proposal.at.unwrap_or_else(|| self.clock().now())),
-        };
-        let verdict = match verdict.decision {
-            Decision::Allow | Decision::Approve => self.stopped(&policy, question).await?.unwrap_or(verdict),
-            Decision::Wait | Decision::Block => verdict,
-        };
-        Ok(Evaluation { verdict, policy: policy.parts().to_vec() })
-    }
-
-    /// What stands against it beside its policy.
-    async fn stopped(&self, policy: &Policy, question: Question<'_>) -> Result<Option<Verdict>, StoreError> {
-        let standing = self.store().standing(question.client, question.platform, question.account).await?;
-        if let Some(verdict) = standing.forbids(policy) {
-            return Ok(Some(verdict));
-        }
-        let mut asked = json!(rations(policy, question, 0.0));
-        asked["client_id"] = question.client.into();
-        asked["platform"] = question.platform.into();
-        asked["account_id"] = question.account.into();
-        let found = self.store().rationed(&asked).await?;
-        Ok(found
-            .as_ref()
-            .and_then(|why| Verdict::of_refused_mode(policy, why).or_else(|| Verdict::of_wait(policy, why))))
-    }
 }
 
-fn acts_for(by: &Principal, client: &str) -> Result<(), Denied> {
+pub(super) fn acts_for(by: &Principal, client: &str) -> Result<(), Denied> {
     if by.may_act_for(client) { Ok(()) } else { Err(Denied::Client(client.to_owned())) }
 }

@@ -67,6 +67,12 @@ impl PolicyDocument {
             }
         }
         self.budgets_fit(scope, &mut found);
+        let widest = matches!(scope, PolicyScope::Global | PolicyScope::Client(_));
+        found.unless(
+            self.ceilings.per_client_day.is_none() || widest,
+            "/ceilings/per_client_day",
+            "it counts all accounts of a client: say it in the document of everybody or of the client",
+        );
         found.names("/spacing", self.spacing.keys());
         for (name, Spacing { min_s, max_s }) in &self.spacing {
             let most = max_s.unwrap_or(*min_s);
@@ -81,6 +87,12 @@ impl PolicyDocument {
         found.names("/compliance/block_flags", self.compliance.block_flags.iter());
         found.names("/compliance/allow_flags", self.compliance.allow_flags.iter());
         found.names("/compliance/banned_terms", self.compliance.banned_terms.iter());
+        if let Some(repeated) = &self.compliance.repeated_text {
+            let at = "/compliance/repeated_text";
+            let fits = (1..=MAX_WINDOW_S).contains(&repeated.window_s);
+            found.unless(fits, format!("{at}/window_s"), format!("must be 1 to {MAX_WINDOW_S}"));
+            found.names(&format!("{at}/fields"), repeated.fields.iter());
+        }
         found.names("/high_risk", self.high_risk.iter());
         found.names("/gates", self.gates.keys());
         found.unless(
@@ -140,6 +152,8 @@ mod tests {
             "budgets": {"rate": [{"name": "a", "max": 1, "window_s": 0}, {"name": "a", "max": 1, "window_s": 9, "per": "client"}],
                         "cost": [{"name": "", "unit": "usd_micro", "max": 9_007_199_254_740_992_u64, "window_s": 60}]},
             "spacing": {"a/b": {"min_s": 5, "max_s": 4}},
+            "ceilings": {"per_client_day": 9},
+            "compliance": {"repeated_text": {"window_s": 0}},
             "two_person": true,
             "concurrency": 0,
         }));
@@ -154,7 +168,9 @@ mod tests {
                 "/budgets/rate/1/per",
                 "/budgets/cost/0/name",
                 "/budgets/cost/0/max",
+                "/ceilings/per_client_day",
                 "/spacing/a~1b",
+                "/compliance/repeated_text/window_s",
                 "/two_person",
                 "/concurrency",
             ]

@@ -22,6 +22,9 @@ pub struct PolicyDocument {
     /// How often and for how much. A narrower scope's budget replaces a wider one's of the same name.
     #[serde(skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The most effects of a day, whatever their type. The least of all scopes holds.
+    #[serde(skip_serializing_if = "Ceilings::is_empty")]
+    pub ceilings: Ceilings,
     /// The pause between two actions of a type for one account; `*` stands for every type. The longest holds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub spacing: BTreeMap<String, Spacing>,
@@ -125,6 +128,25 @@ impl Budgets {
     }
 }
 
+/// The most effects of a day (UTC), of all types together (S-009): what goes wrong can do so much and no more. Unlike a budget,
+/// a narrower scope can only lower it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ceilings {
+    /// Of one account on one platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_account_day: Option<u32>,
+    /// Of all accounts of a client, on whatever platform. Only in the documents of everybody and of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_client_day: Option<u32>,
+}
+
+impl Ceilings {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// So many actions in a window of time. Windows follow each other from 1970-01-01T00:00:00Z on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -213,6 +235,36 @@ pub struct Compliance {
     /// The most characters of one text. The least holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u32>,
+    /// Text that the same account has posted before. That of each scope holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeated_text: Option<RepeatedText>,
+}
+
+/// What is to become of an action whose text its account has posted within a time, in whatever case and spacing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatedText {
+    /// Within how many seconds, up to 366 days.
+    #[schemars(range(min = 1, max = 31_622_400))]
+    pub window_s: u32,
+    /// The fields of the payload, at whatever depth, whose texts are compared, each by itself; `text`, `caption`, `message`,
+    /// `comment` and `body` when left out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fields: BTreeSet<String>,
+    /// What becomes of it; refused when left out.
+    #[serde(default)]
+    pub then: OnRepeat,
+}
+
+/// What is to become of an action whose text is there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRepeat {
+    /// It is refused.
+    #[default]
+    Block,
+    /// A person is asked first.
+    Approve,
 }
 
 impl Compliance {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Policy;
 use super::quiet::quiet_until;
-use super::ration::rations;
+use super::ration::{named, rations};
 
 /// What is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,9 @@ pub struct Verdict {
     /// Who approved it, where a person was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+    /// What its texts are compared by, where its policy asks for that: SHA-256 of each, in hex. No text is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// The policy that it was judged by.
     pub policy_hash: String,
     /// The versions that the policy came from, by scope.
@@ -71,6 +74,7 @@ impl Verdict {
             reason: reason.into(),
             until: None,
             approved_by: None,
+            texts: Vec::new(),
             policy_hash: policy.hash().to_owned(),
             heads: policy.heads(),
         }
@@ -92,7 +96,7 @@ impl Verdict {
     pub(crate) fn of_wait(policy: &Policy, why: &Value) -> Option<Self> {
         let wait = why.get("wait")?;
         let until = wait.get("until")?.as_str()?.parse().ok()?;
-        Some(Self::until(policy, wait.get("rule")?.as_str()?, until))
+        Some(Self::until(policy, named(wait.get("rule")?.as_str()?), until))
     }
 
     /// The account is in a mode in which nothing is done.
@@ -138,8 +142,8 @@ pub(crate) fn judge(policy: &Policy, question: Question<'_>, now: DateTime<Utc>)
         return Verdict::by(policy, Decision::Block, rule, reason);
     }
     if let Some(token) = rations(policy, question, 0.0).tokens.iter().find(|token| token.n > token.max) {
-        let reason = format!("it takes {} of a budget that is never above {}", token.n, token.max);
-        return Verdict::by(policy, Decision::Block, format!("budgets/{}", token.name), reason);
+        let reason = format!("it takes {} of what is never above {}", token.n, token.max);
+        return Verdict::by(policy, Decision::Block, token.rule(), reason);
     }
     if let Some(until) = quiet_until(&policy.quiet_hours(), now) {
         return Verdict::until(policy, "quiet_hours", until);

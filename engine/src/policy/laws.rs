@@ -129,6 +129,25 @@ fn everybody_has_the_documents_own_limits_until_somebody_says_otherwise() {
 }
 
 #[test]
+fn the_least_ceiling_holds_and_no_budget_can_be_taken_for_one() {
+    let wide = json!({"ceilings": {"per_account_day": 5, "per_client_day": 50}});
+    let narrow = json!({"ceilings": {"per_account_day": 9},
+        "budgets": {"rate": [{"name": "per_account_day", "max": 70, "window_s": 86400}]}});
+    let both = policy(&[wide.clone(), json!({}), narrow.clone()]);
+    let taken = rations(&both, question("publish", &Value::Null), 0.0).tokens;
+    let taken: Vec<_> = taken.iter().map(|token| (token.rule(), token.max, token.window_s)).collect();
+    let wanted = [("ceilings/per_account_day", 5), ("ceilings/per_client_day", 50), ("budgets/per_account_day", 70)];
+    assert_eq!(taken, wanted.map(|(rule, max)| (rule.to_owned(), max, 86_400)));
+    let none = json!({"ceilings": {"per_account_day": 0}});
+    assert_eq!(verdict(&[wide, none], "publish", &json!({})), said(Decision::Block, "ceilings/per_account_day"));
+    // What a budget is called has no control character, and what a ceiling is called has one.
+    let scope = PolicyScope::Client("c".into());
+    let mut document = part("client:c", narrow).document;
+    document.budgets.rate[0].name = "\u{1f}per_account_day".into();
+    assert_eq!(document.misfits(&scope).len(), 1);
+}
+
+#[test]
 fn the_longest_pause_and_the_fewest_calls_hold() {
     let documents = [
         json!({"spacing": {"*": {"min_s": 5}}, "concurrency": 4}),

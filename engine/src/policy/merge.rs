@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{
-    Autonomy, Budgets, CostBudget, Demand, IdentityDemand, Per, PolicyDocument, QuietHours, RateBudget, Spacing,
+    Autonomy, Budgets, Ceilings, CostBudget, Demand, IdentityDemand, Per, PolicyDocument, QuietHours, RateBudget,
+    RepeatedText, Spacing,
 };
 use crate::document::fingerprint;
 use crate::effect::EVERY;
@@ -168,6 +169,19 @@ impl Policy {
             min_s: one.min_s.max(other.min_s),
             max_s: one.max_s.unwrap_or(one.min_s).max(other.max_s.unwrap_or(other.min_s)).into(),
         })
+    }
+
+    /// The least of what the scopes say: the most effects of a day, by account and by client.
+    pub(super) fn ceilings(&self) -> (Option<u32>, Option<u32>) {
+        let least = |of: fn(&Ceilings) -> Option<u32>| {
+            self.documents().filter_map(|(_, document)| of(&document.ceilings)).min()
+        };
+        (least(|said| said.per_account_day), least(|said| said.per_client_day))
+    }
+
+    /// What each scope says of repeated text.
+    pub(super) fn repeats(&self) -> impl Iterator<Item = (&str, &RepeatedText)> {
+        self.documents().filter_map(|(scope, document)| Some((scope, document.compliance.repeated_text.as_ref()?)))
     }
 
     pub(super) fn concurrency(&self) -> Option<u32> {

@@ -7,22 +7,26 @@
 mod administer;
 mod check;
 mod document;
+mod evaluate;
 mod judge;
 mod merge;
 mod quiet;
 mod ration;
+mod repeat;
 mod scope;
 
-pub use administer::{Evaluation, PolicyError, PolicyView, Proposal};
+pub use administer::{PolicyError, PolicyView};
 pub use check::Misfit;
 pub use document::{
-    Autonomy, Budgets, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, Per, PolicyDocument, QuietHours,
-    RateBudget, Spacing, Weekday,
+    Autonomy, Budgets, Ceilings, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, OnRepeat, Per, PolicyDocument,
+    QuietHours, RateBudget, RepeatedText, Spacing, Weekday,
 };
+pub use evaluate::{ActionEvaluation, Evaluation, Proposal, RunProposal};
 pub use judge::{Decision, Verdict};
 pub(crate) use judge::{Question, judge};
 pub use merge::{Part, Policy};
-pub(crate) use ration::rations;
+pub(crate) use ration::{Rations, rations};
+pub(crate) use repeat::{Posted, fingerprints, unless_repeated};
 pub use scope::{PolicyScope, ScopeError};
 
 #[cfg(test)]

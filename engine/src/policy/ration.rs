@@ -7,6 +7,17 @@ use super::Policy;
 use super::document::Per;
 use super::judge::Question;
 
+/// What Postgres calls budgets by.
+const BUDGETS: &str = "budgets/";
+/// What ceilings are called by, and what their keys begin with; no scope is called so.
+const CEILINGS: &str = "ceilings";
+const PER_ACCOUNT_DAY: &str = "per_account_day";
+const PER_CLIENT_DAY: &str = "per_client_day";
+/// What the name of a ceiling's token begins with: a budget's has no control character (`document::check_key`).
+const MARK: char = '\u{1f}';
+/// A day, as windows have it: from midnight UTC on.
+const DAY_S: u32 = 86_400;
+
 /// What one attempt takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Rations {
@@ -37,6 +48,21 @@ pub(crate) struct Token {
 pub(crate) struct Gap {
     pub(crate) key: String,
     pub(crate) gap_ms: u64,
+}
+
+impl Token {
+    /// What a verdict calls it.
+    pub(super) fn rule(&self) -> String {
+        named(&format!("{BUDGETS}{}", self.name))
+    }
+}
+
+/// What a verdict calls the rule that Postgres names: it takes ceilings for budgets.
+pub(super) fn named(rule: &str) -> String {
+    match rule.strip_prefix(BUDGETS).and_then(|name| name.strip_prefix(MARK)) {
+        Some(ceiling) => format!("{CEILINGS}/{ceiling}"),
+        None => rule.to_owned(),
+    }
 }
 
 /// What an attempt takes; `chance`, from 0 to 1, is where between the shortest and the longest pause its own one is.
@@ -70,7 +96,15 @@ pub(crate) fn rations(policy: &Policy, question: Question<'_>, chance: f64) -> R
         max: cost.max,
         n: price,
     });
-    let mut tokens: Vec<Token> = rates.chain(costs).collect();
+    let (per_account, per_client) = policy.ceilings();
+    let account_day = json!([CEILINGS, PER_ACCOUNT_DAY, client, platform, account]);
+    let client_day = json!([CEILINGS, PER_CLIENT_DAY, client]);
+    let ceilings = [(PER_ACCOUNT_DAY, per_account, account_day), (PER_CLIENT_DAY, per_client, client_day)];
+    let ceilings = ceilings.into_iter().filter_map(|(name, most, key)| {
+        let (name, key, max) = (format!("{MARK}{name}"), key.to_string(), most?.into());
+        Some(Token { key, name, window_s: DAY_S, max, n: 1 })
+    });
+    let mut tokens: Vec<Token> = rates.chain(costs).chain(ceilings).collect();
     tokens.sort();
     let spacing = policy.spacing(action_type).map(|spacing| {
         let (least, most) =

@@ -1,5 +1,7 @@
 //! Policy documents in force, and what is left of what they ration.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Row;
@@ -8,7 +10,7 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::effect::EVERY;
-use crate::policy::{Part, PolicyDocument, PolicyScope, PolicyView};
+use crate::policy::{Part, PolicyDocument, PolicyScope, PolicyView, Posted, Question};
 
 /// The most documents that a list shows.
 const MAX_LISTED: i64 = 1_000;
@@ -87,6 +89,30 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// When each of those texts was posted last by the account, but for what the intent of that key did itself.
+    pub(crate) async fn posted(
+        &self,
+        by: Question<'_>,
+        texts: &BTreeSet<String>,
+        but: Option<&str>,
+    ) -> Result<Posted, StoreError> {
+        const LAST: &str = "select encode(t.hash, 'hex'), max(t.at) from fermata.posted_text t
+            join fermata.intent i on i.id = t.intent_id and ($5 is null or i.key <> $5)
+            where t.client_id = $1 and t.platform = $2 and t.account_id = $3
+                and t.hash = any (array(select decode(w.hash, 'hex') from unnest($4) w(hash)))
+            group by t.hash";
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let rows = sqlx::query_as::<_, (String, DateTime<Utc>)>(LAST)
+            .bind(by.client)
+            .bind(by.platform)
+            .bind(by.account)
+            .bind(texts)
+            .bind(but)
+            .fetch_all(&self.direct)
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// What stands against an attempt now: `{"mode", "reason"}`, `{"wait": {"rule", "until"}}`, or `None`.

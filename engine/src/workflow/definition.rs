@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Context, Failure};
+use super::{Context, Failure, Foresight};
 
 /// Named, versioned code that may be called again from its start at any time: every step whose
 /// checkpoint exists returns it instead of running.
@@ -36,6 +36,14 @@ pub trait Workflow: Send + Sync + 'static {
     /// Pure: the same input is always judged the same.
     fn check(&self, _input: &Self::Input) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// What a run of that input for a client would do outside, as far as that is known without running it; `None` from a
+    /// workflow that cannot say.
+    ///
+    /// Pure, and only for people: nothing follows from it.
+    fn foresee(&self, _input: &Self::Input, _client: &str) -> Result<Option<Foresight>, Failure> {
+        Ok(None)
     }
 
     /// Carries out one run.
@@ -65,6 +73,7 @@ pub(crate) trait DynWorkflow: Send + Sync {
     fn about(&self) -> About;
     fn input_schema(&self) -> Schema;
     fn check(&self, input: &Value) -> Result<(), Failure>;
+    fn foresee(&self, input: &Value, client: &str) -> Result<Option<Foresight>, Failure>;
     fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
 }
 
@@ -87,6 +96,10 @@ impl<W: Workflow> DynWorkflow for W {
 
     fn check(&self, input: &Value) -> Result<(), Failure> {
         Workflow::check(self, &typed::<W>(input)?)
+    }
+
+    fn foresee(&self, input: &Value, client: &str) -> Result<Option<Foresight>, Failure> {
+        Workflow::foresee(self, &typed::<W>(input)?, client)
     }
 
     fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>> {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use schemars::Schema;
 use serde_json::Value;
 
-use super::{About, DynWorkflow, Failure, Workflow};
+use super::{About, DynWorkflow, Failure, Foresight, Workflow};
+use crate::effect::Vocabulary;
 
 /// The workflows of this process, by name. A node claims only what it hosts, in its version.
 #[derive(Clone, Default)]
 pub struct Registry {
     workflows: BTreeMap<&'static str, Arc<dyn DynWorkflow>>,
+    vocabulary: Vocabulary,
 }
 
 impl Registry {
@@ -25,6 +27,18 @@ impl Registry {
     pub fn with<W: Workflow>(mut self, workflow: W) -> Self {
         self.workflows.insert(W::NAME, Arc::new(workflow));
         self
+    }
+
+    /// Says which kinds of action and which platforms there are; nothing is planned under another word.
+    #[must_use]
+    pub fn knowing(mut self, vocabulary: Vocabulary) -> Self {
+        self.vocabulary = vocabulary;
+        self
+    }
+
+    /// The kinds of action and the platforms that there are.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// The names of all workflows, sorted.
@@ -45,6 +59,11 @@ impl Registry {
     /// Checks an input before it is queued; the error names what does not fit.
     pub fn check(&self, name: &str, input: &Value) -> Option<Result<(), Failure>> {
         self.workflows.get(name).map(|workflow| workflow.check(input))
+    }
+
+    /// What a run would do outside, as far as that is known; `None` where no such workflow is hosted, or it cannot say.
+    pub fn foresee(&self, name: &str, input: &Value, client: &str) -> Option<Result<Foresight, Failure>> {
+        self.workflows.get(name)?.foresee(input, client).transpose()
     }
 
     /// `name@version` of a hosted workflow.

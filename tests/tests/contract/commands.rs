@@ -21,7 +21,7 @@ fn samples() -> Vec<Samples> {
 }
 
 fn flow_run() -> Samples {
-    let flow = json!({"name": "nap", "version": "1", "platform": "none", "lane": "api",
+    let flow = json!({"name": "nap", "version": "1", "platform": "demo", "lane": "api",
                       "steps": [{"id": "nap", "phase": "act", "sleep": {"seconds": 1}}]});
     let installed = json!({"workflow_name": "demo.http_publish", "inputs": {"caption": "Hello"}});
     let with = |name: &str, value: Value| {

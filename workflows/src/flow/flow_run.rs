@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use fermata_engine::workflow::{Context, Failure, RetryPolicy, Workflow};
+use fermata_engine::effect::Vocabulary;
+use fermata_engine::workflow::{Context, Failure, Foresight, RetryPolicy, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::finding::{Finding, refusal};
+use super::foresee::foresee;
 use super::interpreter::{Interpreter, Limits, Tools, run_scope};
 use super::scope::Scope;
-use super::{Flow, lint_sites};
+use super::{Flow, lint_sites, lint_words};
 use crate::bench::{BenchInput, BenchSteps};
 
 /// The name of the step that pins a run to its flow. No step of a flow can have it.
@@ -68,6 +70,7 @@ struct Pin {
 pub struct FlowRun {
     flows: Arc<BTreeMap<String, Arc<Flow>>>,
     tools: Arc<Tools>,
+    words: Arc<Vocabulary>,
 }
 
 /// What a command asks for.
@@ -77,8 +80,8 @@ enum Asked {
 }
 
 impl FlowRun {
-    pub(crate) fn new(flows: BTreeMap<String, Arc<Flow>>, tools: Tools) -> Self {
-        Self { flows: Arc::new(flows), tools: Arc::new(tools) }
+    pub(crate) fn new(flows: BTreeMap<String, Arc<Flow>>, tools: Tools, words: Vocabulary) -> Self {
+        Self { flows: Arc::new(flows), tools: Arc::new(tools), words: Arc::new(words) }
     }
 
     fn asked(&self, input: &FlowInput) -> Result<Asked, Failure> {
@@ -91,13 +94,13 @@ impl FlowRun {
                     let finding = Finding::error("/workflow_name", format!("no flow `{name}` is installed"), remedy);
                     refusal("flow_not_found", vec![finding], "")
                 })?;
-                self.sited(&flow, "")?;
+                self.fits_here(&flow, "")?;
                 Ok(Asked::Flow(flow))
             }
             (None, Some(document)) => {
                 let flow = Flow::of(&Value::Object(document.clone()))
                     .map_err(|error| refusal("flow_invalid", error.findings(), "/flow"))?;
-                self.sited(&flow, "/flow")?;
+                self.fits_here(&flow, "/flow")?;
                 Ok(Asked::Flow(Arc::new(flow)))
             }
             _ => {
@@ -111,11 +114,12 @@ impl FlowRun {
         }
     }
 
-    /// Refuses a flow that names sites which this installation does not have.
-    fn sited(&self, flow: &Flow, prefix: &str) -> Result<(), Failure> {
+    /// Refuses a flow that acts on a platform, or names sites, which this installation does not have.
+    fn fits_here(&self, flow: &Flow, prefix: &str) -> Result<(), Failure> {
         let sites: BTreeSet<&str> =
             self.tools.sites.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        let unknown = lint_sites(flow.document(), &sites);
+        let mut unknown = lint_words(flow.document(), &self.words);
+        unknown.extend(lint_sites(flow.document(), &sites));
         if unknown.is_empty() { Ok(()) } else { Err(refusal("flow_invalid", unknown, prefix)) }
     }
 
@@ -162,6 +166,13 @@ impl Workflow for FlowRun {
         }
     }
 
+    fn foresee(&self, input: &FlowInput, client: &str) -> Result<Option<Foresight>, Failure> {
+        match self.asked(input)? {
+            Asked::Bench(_) => Ok(Some(Foresight::default())),
+            Asked::Flow(flow) => foresee(&flow, &input.inputs, client).map(Some),
+        }
+    }
+
     async fn run(&self, context: Context, input: FlowInput) -> Result<Value, Failure> {
         let flow = match self.asked(&input)? {
             Asked::Bench(input) => return Ok(json!(BenchSteps.run(context, input).await?)),
@@ -179,7 +190,12 @@ impl Workflow for FlowRun {
 
 /// Stands in for a run whose id is not known before it is queued.
 fn sample_scope() -> Scope {
-    Scope::default().with("run", json!({ "id": "00000000-0000-7000-8000-000000000000", "client": "client" }))
+    scope_of("client")
+}
+
+/// The same for a client that is known.
+pub(super) fn scope_of(client: &str) -> Scope {
+    Scope::default().with("run", json!({ "id": "00000000-0000-7000-8000-000000000000", "client": client }))
 }
 
 fn bench_input(inputs: &Map<String, Value>) -> Result<BenchInput, Failure> {

@@ -65,6 +65,30 @@ fn a_document_that_is_not_fit_is_refused_with_a_pointer_into_the_payload() {
 }
 
 #[test]
+fn a_flow_acts_under_known_words_and_an_installed_one_brings_its_platform() {
+    let flow = |platform: &str, action_type: &str| {
+        json!({"name": "a.b", "version": "1", "platform": platform, "lane": "api", "steps": [{"id": "s", "effect": {
+            "action_type": action_type, "account": "ada", "payload": {}, "call": {"http": {"method": "POST", "url": "http://h"}}}}]})
+    };
+    let inline = |platform: &str, action_type: &str| json!({"flow": flow(platform, action_type)});
+    for known in ["demo", "instagram", "facebook", "tiktok", "youtube", "linkedin", "x", "skool", "sora"] {
+        assert_eq!(check(inline(known, "publish")), Ok(()), "{known}");
+    }
+    for known in
+        ["schedule", "dm_send", "comment_reply", "like", "follow", "edit", "delete", "pin", "unpin", "moderate"]
+    {
+        assert_eq!(check(inline("demo", known)), Ok(()), "{known}");
+    }
+    assert_eq!(pointers(inline("myspace", "publish")), ["/flow/platform"]);
+    assert_eq!(pointers(inline("demo", "pubish")), ["/flow/steps/0/effect/action_type"]);
+    let mut installation = Installation::with_packs(Clock::system()).unwrap();
+    installation.flows.push(crate::flow::Flow::of(&flow("myspace", "publish")).unwrap());
+    let registry = registry(installation).unwrap();
+    assert_eq!(registry.check("flow.run", &json!({"workflow_name": "a.b"})), Some(Ok(())));
+    assert!(registry.vocabulary().check("publish", "myspace").is_ok(), "and its effects are planned");
+}
+
+#[test]
 fn bounds_without_sense_are_refused() {
     let with = |policy: Value| json!({"workflow_name": "demo.publish", "inputs": {"caption": "x"}, "policy": policy});
     assert_eq!(pointers(with(json!({"max_retries": 1000}))), ["/policy/max_retries"]);

@@ -14,6 +14,8 @@ pub const MAX_ACTS: usize = 100;
 pub const MAX_TARGETS: usize = 200;
 /// The most that filling the templates of one value may make.
 pub const MAX_FILLED_BYTES: usize = 2 << 20;
+/// The most that the payloads of a flow that is told in advance may come to.
+pub const MAX_FORESEEN_BYTES: usize = 4 << 20;
 /// The longest single template.
 pub const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
 /// The most `${...}` in one template.

@@ -8,6 +8,7 @@
 pub mod document;
 mod finding;
 mod flow_run;
+mod foresee;
 mod http;
 mod inputs;
 mod interpreter;
@@ -35,7 +36,7 @@ pub use flow_run::{FlowInput, FlowRun, Policy};
 pub use http::{AllowList, HttpError, HttpLane};
 pub(crate) use interpreter::Tools;
 pub use late::{Late, Seconds, Text};
-pub use lint::{lint, lint_sites};
+pub use lint::{lint, lint_sites, lint_words};
 pub use schema::{SCHEMA_ID, schema};
 pub use scope::FillError;
 pub use template::{Template, TemplateError};

@@ -219,7 +219,6 @@ impl<'t> Parser<'t> {
 }
 
 /// Text in which nothing would be filled: each `${` is written as `$${`.
-#[cfg(test)]
 pub(crate) fn escaped(text: &str) -> String {
     text.replace("${", "$${")
 }

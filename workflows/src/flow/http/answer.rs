@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fermata_engine::effect::{AccountTrouble, CallOutcome, Evidence, Fingerprint, Receipt, Sighting};
+use fermata_engine::effect::{AccountTrouble, CallOutcome, Evidence, Fingerprint, Receipt, Sighting, THROTTLED};
 use fermata_engine::workflow::{Failure, StepError};
 use serde_json::{Map, Value, json};
 
@@ -35,6 +35,9 @@ const CONFLICT: u16 = 409;
 
 /// Means that the platform does not know, or no longer takes, whoever asks (RFC 9110, section 15.5.2).
 const UNAUTHORIZED: u16 = 401;
+
+/// Means that the platform wants to be asked less (RFC 6585, section 4).
+const TOO_MANY: u16 = 429;
 
 impl Answer {
     fn is_success(&self) -> bool {
@@ -158,8 +161,8 @@ pub(crate) fn call_outcome(call: &HttpCall, honours_keys: bool, answer: Result<A
         };
     }
     match answer.status {
-        429 => CallOutcome::Refused {
-            failure: answer.failure("platform_busy", "the platform asks to slow down"),
+        TOO_MANY => CallOutcome::Refused {
+            failure: answer.failure(THROTTLED, "the platform asks to slow down"),
             retry: true,
             after: answer.retry_after,
         },
@@ -185,7 +188,11 @@ impl From<HttpError> for StepError {
 
 fn unexpected(answer: &Answer) -> StepError {
     match answer.status {
-        408 | 429 | 500.. => StepError::Retry {
+        TOO_MANY => StepError::Retry {
+            failure: answer.failure(THROTTLED, "the platform asks to slow down"),
+            after: answer.retry_after,
+        },
+        408 | 500.. => StepError::Retry {
             failure: answer.failure("platform_busy", "the platform could not answer now"),
             after: answer.retry_after,
         },
@@ -265,7 +272,8 @@ mod tests {
                     "done"
                 }
                 CallOutcome::Refused { retry: false, .. } => "refused",
-                CallOutcome::Refused { retry: true, after, .. } => {
+                CallOutcome::Refused { failure, retry: true, after } => {
+                    assert_eq!(failure.code, THROTTLED);
                     assert_eq!(after, Some(Duration::from_secs(9)));
                     "later"
                 }

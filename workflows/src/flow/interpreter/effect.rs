@@ -81,7 +81,8 @@ fn spec(run: &Interpreter, effect: &EffectStep, scope: &Scope) -> Result<EffectS
     })
 }
 
-fn lane(effect: &EffectStep) -> Lane {
+/// How the platform is reached by an effect.
+pub(in crate::flow) fn lane(effect: &EffectStep) -> Lane {
     match (&effect.call, &effect.look) {
         (Call::Http(_), None | Some(LookFor::Http(_))) => Lane::Api,
         (Call::Browser(_), None | Some(LookFor::Browser(_))) => Lane::Browser,

@@ -5,7 +5,7 @@
 
 mod acts;
 mod download;
-mod effect;
+pub(super) mod effect;
 mod page;
 mod poll;
 mod secrets;

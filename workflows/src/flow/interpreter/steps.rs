@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fermata_engine::effect::THROTTLED;
 use fermata_engine::wait::{GateKind, GateRequest};
 use fermata_engine::workflow::{Attempt, Failure, RetryPolicy, StepBuilder, StepError};
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Interpreter;
 use super::poll::Polling;
 use crate::flow::document::{
-    BrowserStep, ChildStep, HttpCall, HumanKind, HumanStep, OnReject, SetStep, SleepStep, Step,
+    Action, BrowserStep, ChildStep, HttpCall, HumanKind, HumanStep, OnReject, SetStep, SleepStep, Step,
 };
 use crate::flow::http::{Found, Request, read_outcome};
 use crate::flow::late::{Seconds, Text};
@@ -52,7 +53,33 @@ impl Interpreter {
             }
             Err(error) => Err(error),
         };
-        read_outcome(call, answer)
+        let outcome = read_outcome(call, answer);
+        if let Err(StepError::Retry { failure, after }) = &outcome
+            && failure.code == THROTTLED
+        {
+            self.slow_down(step, scope, *after);
+        }
+        outcome
+    }
+
+    /// A platform that wants to be asked less means an account: that of the flow's next effect, or of its last one, or the
+    /// command's own.
+    fn slow_down(&self, step: &Step, scope: &Scope, after: Option<Duration>) {
+        let steps = &self.flow.document().steps;
+        let here = steps.iter().position(|other| other.id == step.id).unwrap_or_default();
+        let (before, behind) = steps.split_at(here);
+        let effects = behind.iter().chain(before.iter().rev()).filter_map(|step| match &step.action {
+            Action::Effect(effect) => Some(effect),
+            _ => None,
+        });
+        let mut accounts =
+            effects.filter_map(|it| it.account.fill(scope, "account").ok().map(|Text(account)| (account, it)));
+        let (account, action_type) = match (accounts.next(), self.context.account_id()) {
+            (Some((account, effect)), _) => (account, Some(effect.action_type.as_str())),
+            (None, Some(account)) => (account.to_owned(), None),
+            (None, None) => return,
+        };
+        self.context.throttled(&self.flow.document().platform, &account, action_type, after);
     }
 
     pub(super) async fn browser(

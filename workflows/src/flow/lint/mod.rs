@@ -1,12 +1,14 @@
 //! The linter: what the types of a flow document cannot say.
 //!
-//! [`lint`] needs only the document; [`lint_sites`] also knows which sites the installation has.
+//! [`lint`] needs only the document; [`lint_sites`] and [`lint_words`] also know what the installation has.
 //! Rules about single steps are in `rules`, those about what templates name in `references`.
 
 mod references;
 mod rules;
 
 use std::collections::BTreeSet;
+
+use fermata_engine::effect::Vocabulary;
 
 use super::document::FlowDocument;
 use super::finding::{Finding, below};
@@ -44,6 +46,16 @@ pub fn lint_sites(document: &FlowDocument, sites: &BTreeSet<&str>) -> Vec<Findin
     let mut findings = Vec::new();
     references::check(document, Some(sites), &mut findings);
     findings.truncate(MAX_FINDINGS);
+    findings
+}
+
+/// What a document would do under words that this installation does not know.
+pub fn lint_words(document: &FlowDocument, known: &Vocabulary) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(unknown) = known.check_platform(&document.platform) {
+        let remedy = "name one of them; another platform comes with an installed flow";
+        findings.push(Finding::error("/platform", unknown.to_string(), remedy));
+    }
     findings
 }
 

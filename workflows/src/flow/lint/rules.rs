@@ -231,9 +231,9 @@ impl Rules<'_> {
     }
 
     fn effect(&mut self, effect: &EffectStep, pointer: &str) {
-        if !is_word(&effect.action_type) {
-            let remedy = "write one lower-case word, such as `publish`";
-            self.error(&below(pointer, "action_type"), "this is not a type of action", remedy);
+        if let Err(unknown) = crate::words::known().check_action_type(&effect.action_type) {
+            let remedy = "name one of them, so that the rules about it hold";
+            self.error(&below(pointer, "action_type"), &unknown.to_string(), remedy);
         }
         let call_time = effect.call_timeout_s.as_ref().map(|time| (time.written(), MAX_TIMEOUT_S));
         self.seconds(call_time, &below(pointer, "call_timeout_s"));
