@@ -114,6 +114,27 @@ async fn gp2_a_post_is_published_once_and_confirmed_by_looking_whatever_the_plat
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_action_goes_the_same_way() {
+    let dev = Dev::start().await;
+    let action = |reference: &str| {
+        json!({
+            "type": "action.run", "client_id": "demo", "platform": "demo", "account_id": "ada",
+            "payload": {"action_type": "publish", "inputs": {"caption": "one action", "reference": reference}},
+        })
+    };
+    let run = submitted(&dev, &action("single")).await;
+    assert_eq!(ended(&dev, &run).await["status"], "SUCCEEDED");
+    let done = actions(&dev, &run).await;
+    let told: Vec<_> = done.iter().map(|action| (&action["state"], &action["account_id"], &action["effect"])).collect();
+    assert_eq!(told, [(&json!("postcheck_complete"), &json!("ada"), &json!(true))]);
+    let mut other = action("other");
+    other["platform"] = json!("instagram");
+    let (status, refused) = dev.post("/v1/commands", &other).await;
+    assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/payload/platform")), "{refused}");
+    assert_eq!((dev.applied("single").await, dev.applied("other").await), (1, 0));
+}
+
 async fn switch(dev: &Dev, path: &str, engaged: bool) {
     let (code, turned) =
         dev.put(&format!("/v1/kill-switches/{path}"), &json!({"engaged": engaged, "reason": "golden"})).await;

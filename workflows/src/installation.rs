@@ -7,6 +7,7 @@ use fermata_engine::clock::Clock;
 use fermata_engine::workflow::Registry;
 use serde_json::Value;
 
+use crate::action::ActionRun;
 use crate::bench::BenchSteps;
 use crate::browser::BrowserLane;
 use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tools};
@@ -47,5 +48,6 @@ pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
     let words = vocabulary(&flows);
     let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
     let flows = FlowRun::new(flows, tools, words.clone());
-    Ok(Registry::new().knowing(words).with(SoraGenerate::new(flows.clone())).with(flows).with(BenchSteps))
+    let registry = Registry::new().knowing(words).with(SoraGenerate::new(flows.clone()));
+    Ok(registry.with(ActionRun::new(flows.clone())).with(flows).with(BenchSteps))
 }

@@ -257,8 +257,9 @@ impl Engine {
         asks["platform"] = question.platform.into();
         asks["account_id"] = question.account.into();
         let found = self.store().rationed(&asks).await?;
-        let found =
-            found.as_ref().and_then(|why| Verdict::of_refused_mode(policy, why).or_else(|| Verdict::of_wait(policy, why)));
+        let found = found
+            .as_ref()
+            .and_then(|why| Verdict::of_refused_mode(policy, why).or_else(|| Verdict::of_wait(policy, why)));
         Ok(found.or_else(|| taken.pauses(policy, &rations, asked.now)))
     }
 }

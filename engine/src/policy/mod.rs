@@ -18,8 +18,8 @@ mod scope;
 pub use administer::{PolicyError, PolicyView};
 pub use check::Misfit;
 pub use document::{
-    Autonomy, Budgets, Ceilings, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, OnRepeat, Per, PolicyDocument,
-    QuietHours, RateBudget, RepeatedText, Spacing, Weekday,
+    Autonomy, Budgets, Ceilings, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, OnRepeat, Per,
+    PolicyDocument, QuietHours, RateBudget, RepeatedText, Spacing, Weekday,
 };
 pub use evaluate::{ActionEvaluation, Evaluation, Proposal, RunProposal};
 pub use judge::{Decision, Verdict};

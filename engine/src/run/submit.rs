@@ -10,6 +10,7 @@ use crate::id::RunId;
 use crate::store::StoreError;
 use crate::store::record::{Acceptance, Accepted};
 use crate::trace::TraceContext;
+use crate::workflow::Subject;
 
 /// A client's request, not yet accepted.
 #[derive(Debug, Clone, Default)]
@@ -117,7 +118,9 @@ impl Engine {
             return Err(SubmitError::invalid("/client_id", "this token is for another client"));
         }
         submission.check()?;
-        let checked = self.registry().check(&submission.kind, &submission.payload);
+        let subject =
+            Subject { platform: submission.platform.as_deref(), account_id: submission.account_id.as_deref() };
+        let checked = self.registry().check(&submission.kind, &submission.payload, subject);
         match checked {
             None => Err(SubmitError::UnknownType { known: self.registry().names().map(Into::into).collect() }),
             Some(Err(failure)) => {

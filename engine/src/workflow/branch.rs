@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{decode, scoped};
 use super::parts::Parts;
-use super::{Context, Failure};
+use super::{Context, Failure, Subject};
 use crate::document;
 use crate::id::RunId;
 use crate::step::Kind;
@@ -101,7 +101,7 @@ impl Context {
             return Ok(ChildHandle { key: begun.key.clone(), run: decode(output.clone())? });
         }
         let registry = &self.session.host.registry;
-        let versioned = match registry.check(workflow, &input) {
+        let versioned = match registry.check(workflow, &input, Subject::default()) {
             Some(Ok(())) => registry.versioned(workflow).unwrap_or_default(),
             Some(Err(failure)) => return Err(failure),
             None => return Err(Failure::new("unknown_workflow", format!("no workflow `{workflow}` is installed"))),

@@ -11,6 +11,15 @@ use serde_json::Value;
 
 use super::{Context, Failure, Foresight};
 
+/// What a command names beside its input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The platform that it is about.
+    pub platform: Option<&'a str>,
+    /// The account that it acts for.
+    pub account_id: Option<&'a str>,
+}
+
 /// Named, versioned code that may be called again from its start at any time: every step whose
 /// checkpoint exists returns it instead of running.
 ///
@@ -33,8 +42,8 @@ pub trait Workflow: Send + Sync + 'static {
 
     /// Refuses an input that its type accepts but that makes no sense, before it is queued.
     ///
-    /// Pure: the same input is always judged the same.
-    fn check(&self, _input: &Self::Input) -> Result<(), Failure> {
+    /// Pure: the same is always judged the same.
+    fn check(&self, _input: &Self::Input, _subject: Subject<'_>) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -72,7 +81,7 @@ pub(crate) trait DynWorkflow: Send + Sync {
     fn version(&self) -> &'static str;
     fn about(&self) -> About;
     fn input_schema(&self) -> Schema;
-    fn check(&self, input: &Value) -> Result<(), Failure>;
+    fn check(&self, input: &Value, subject: Subject<'_>) -> Result<(), Failure>;
     fn foresee(&self, input: &Value, client: &str) -> Result<Option<Foresight>, Failure>;
     fn run<'a>(&'a self, context: Context, input: Value) -> Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;
 }
@@ -94,8 +103,8 @@ impl<W: Workflow> DynWorkflow for W {
         schemars::schema_for!(W::Input)
     }
 
-    fn check(&self, input: &Value) -> Result<(), Failure> {
-        Workflow::check(self, &typed::<W>(input)?)
+    fn check(&self, input: &Value, subject: Subject<'_>) -> Result<(), Failure> {
+        Workflow::check(self, &typed::<W>(input)?, subject)
     }
 
     fn foresee(&self, input: &Value, client: &str) -> Result<Option<Foresight>, Failure> {

@@ -20,7 +20,7 @@ pub use branch::{Branch, ChildHandle};
 pub use context::Context;
 pub(crate) use context::gate_parts;
 pub(crate) use definition::DynWorkflow;
-pub use definition::{About, Workflow};
+pub use definition::{About, Subject, Workflow};
 pub use failure::{Failure, StepError};
 pub use foresight::{Foreseen, Foresight, Reached};
 pub(crate) use parts::Parts;

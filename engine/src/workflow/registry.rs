@@ -7,7 +7,7 @@ use std::sync::Arc;
 use schemars::Schema;
 use serde_json::Value;
 
-use super::{About, DynWorkflow, Failure, Foresight, Workflow};
+use super::{About, DynWorkflow, Failure, Foresight, Subject, Workflow};
 use crate::effect::Vocabulary;
 
 /// The workflows of this process, by name. A node claims only what it hosts, in its version.
@@ -57,8 +57,8 @@ impl Registry {
     }
 
     /// Checks an input before it is queued; the error names what does not fit.
-    pub fn check(&self, name: &str, input: &Value) -> Option<Result<(), Failure>> {
-        self.workflows.get(name).map(|workflow| workflow.check(input))
+    pub fn check(&self, name: &str, input: &Value, subject: Subject<'_>) -> Option<Result<(), Failure>> {
+        self.workflows.get(name).map(|workflow| workflow.check(input, subject))
     }
 
     /// What a run would do outside, as far as that is known; `None` where no such workflow is hosted, or it cannot say.

@@ -17,7 +17,37 @@ struct Samples {
 
 /// One entry for each command type; a type without one fails the law below.
 fn samples() -> Vec<Samples> {
-    vec![flow_run(), bench_steps(), sora_generate()]
+    vec![action_run(), flow_run(), bench_steps(), sora_generate()]
+}
+
+fn action_run() -> Samples {
+    let publish = json!({"action_type": "publish", "inputs": {"caption": "Hello"}});
+    let with = |name: &str, value: Value| {
+        let mut payload = publish.clone();
+        payload[name] = value;
+        payload
+    };
+    Samples {
+        kind: "action.run",
+        good: vec![
+            publish.clone(),
+            with("platform", json!("demo")),
+            with("surface", json!("post")),
+            with("surface", Value::Null),
+            json!({"action_type": "dm_send", "target_ref": "bob", "inputs": {"text": "Hello"}}),
+        ],
+        bad: vec![
+            json!({}),
+            json!({"inputs": {"caption": "Hello"}}),
+            with("action_type", json!(1)),
+            with("action_type", Value::Null),
+            with("platform", json!(["demo"])),
+            with("surface", json!(1)),
+            with("target_ref", json!(1)),
+            with("inputs", json!(["Hello"])),
+            with("account_id", json!("ada")),
+        ],
+    }
 }
 
 fn flow_run() -> Samples {

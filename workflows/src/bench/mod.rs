@@ -5,7 +5,7 @@ mod effect;
 
 use std::time::Duration;
 
-use fermata_engine::workflow::{Context, Failure, Workflow};
+use fermata_engine::workflow::{Context, Failure, Subject, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,7 +79,7 @@ impl Workflow for BenchSteps {
     const TITLE: &'static str = "Steps that do nothing";
     const DESCRIPTION: &'static str = "What the bench and the crash rig run: each step is as durable as a real one.";
 
-    fn check(&self, input: &BenchInput) -> Result<(), Failure> {
+    fn check(&self, input: &BenchInput, _subject: Subject<'_>) -> Result<(), Failure> {
         let message = if input.steps > MAX_STEPS {
             format!("a run has at most {MAX_STEPS} steps, not {}; start several runs", input.steps)
         } else if input.step_ms > MAX_STEP_MS {
@@ -130,10 +130,11 @@ mod tests {
 
     #[test]
     fn a_run_of_too_many_steps_or_that_takes_too_long_is_refused() {
+        let check = |input| BenchSteps.check(input, Subject::default());
         let input = |steps, step_ms, sleep_ms| BenchInput { steps, sleep_ms, step_ms, ..BenchInput::default() };
-        assert!(BenchSteps.check(&input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
-        assert!(BenchSteps.check(&input(MAX_STEPS + 1, 0, 0)).is_err());
-        assert!(BenchSteps.check(&input(1, MAX_STEP_MS + 1, 0)).is_err());
-        assert!(BenchSteps.check(&input(1, 0, MAX_SLEEP_MS + 1)).is_err());
+        assert!(check(&input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
+        assert!(check(&input(MAX_STEPS + 1, 0, 0)).is_err());
+        assert!(check(&input(1, MAX_STEP_MS + 1, 0)).is_err());
+        assert!(check(&input(1, 0, MAX_SLEEP_MS + 1)).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use fermata_engine::effect::Vocabulary;
-use fermata_engine::workflow::{Context, Failure, Foresight, RetryPolicy, Workflow};
+use fermata_engine::workflow::{Context, Failure, Foresight, RetryPolicy, Subject, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -84,6 +84,11 @@ impl FlowRun {
         Self { flows: Arc::new(flows), tools: Arc::new(tools), words: Arc::new(words) }
     }
 
+    /// The installed flows.
+    pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.values().map(AsRef::as_ref)
+    }
+
     fn asked(&self, input: &FlowInput) -> Result<Asked, Failure> {
         match (&input.workflow_name, &input.flow) {
             (Some(name), None) if name == BenchSteps::NAME => bench_input(&input.inputs).map(Asked::Bench),
@@ -153,12 +158,12 @@ impl Workflow for FlowRun {
     const TITLE: &'static str = "Run a flow";
     const DESCRIPTION: &'static str = "Carries out an installed flow, or one that comes with the command.";
 
-    fn check(&self, input: &FlowInput) -> Result<(), Failure> {
+    fn check(&self, input: &FlowInput, subject: Subject<'_>) -> Result<(), Failure> {
         if let Some(policy) = &input.policy {
             check_policy(policy)?;
         }
         match self.asked(input)? {
-            Asked::Bench(input) => BenchSteps.check(&input),
+            Asked::Bench(input) => BenchSteps.check(&input, subject),
             Asked::Flow(flow) => match flow.inputs(&input.inputs, &sample_scope()) {
                 Ok(_) => Ok(()),
                 Err(findings) => Err(refusal("input_invalid", findings, "/inputs")),

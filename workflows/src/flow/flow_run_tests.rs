@@ -84,7 +84,7 @@ fn a_flow_acts_under_known_words_and_an_installed_one_brings_its_platform() {
     let mut installation = Installation::with_packs(Clock::system()).unwrap();
     installation.flows.push(crate::flow::Flow::of(&flow("myspace", "publish")).unwrap());
     let registry = registry(installation).unwrap();
-    assert_eq!(registry.check("flow.run", &json!({"workflow_name": "a.b"})), Some(Ok(())));
+    assert_eq!(registry.check("flow.run", &json!({"workflow_name": "a.b"}), Subject::default()), Some(Ok(())));
     assert!(registry.vocabulary().check("publish", "myspace").is_ok(), "and its effects are planned");
 }
 

@@ -6,7 +6,7 @@
 //! the input, an input of the pack, and the act that tells the studio. The studio of the demo site
 //! takes no length, aspect or model, so the command refuses them.
 
-use fermata_engine::workflow::{Context, Failure, Workflow};
+use fermata_engine::workflow::{Context, Failure, Subject, Workflow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -83,12 +83,12 @@ impl Workflow for SoraGenerate {
     const DESCRIPTION: &'static str =
         "Submits a prompt to the video studio once, waits for the draft, keeps the video.";
 
-    fn check(&self, input: &GenerateInput) -> Result<(), Failure> {
+    fn check(&self, input: &GenerateInput, subject: Subject<'_>) -> Result<(), Failure> {
         let findings = misfits(input);
         if !findings.is_empty() {
             return Err(refusal("input_invalid", findings, ""));
         }
-        self.flows.check(&flow_input(input, None))
+        self.flows.check(&flow_input(input, None), subject)
     }
 
     async fn run(&self, context: Context, input: GenerateInput) -> Result<Value, Failure> {
@@ -144,7 +144,7 @@ mod tests {
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut installation = Installation::with_packs(Clock::system()).unwrap();
         installation.sites.insert(site.to_owned(), "http://127.0.0.1:7079".to_owned());
-        registry(installation).unwrap().check(SoraGenerate::NAME, &input).unwrap()
+        registry(installation).unwrap().check(SoraGenerate::NAME, &input, Subject::default()).unwrap()
     }
 
     fn check(input: Value) -> Result<(), Failure> {

@@ -7,6 +7,7 @@
 mod browser;
 mod effect;
 mod http;
+mod offer;
 mod step;
 mod waits;
 
@@ -24,6 +25,7 @@ pub use browser::{
 };
 pub use effect::{BrowserCall, BrowserLook, Call, EffectStep, HttpLook, LookFor};
 pub use http::{Assertion, HttpCall, HttpExpect, Is, Method, When};
+pub use offer::Offer;
 pub use step::{ACTIONS, Action, Phase, Step};
 pub use waits::{ChildStep, HumanKind, HumanStep, OnReject, SetStep, SignalStep, SleepStep};
 
@@ -46,6 +48,9 @@ pub struct FlowDocument {
     pub platform: String,
     /// How it reaches the platform.
     pub lane: Lane,
+    /// The single action that the command `action.run` starts it for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offers: Option<Offer>,
     /// The JSON Schema (2020-12) of its inputs. A `default` may be a template over `run`.
     #[serde(default = "no_inputs")]
     pub inputs: Map<String, Value>,

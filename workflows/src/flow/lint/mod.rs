@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use fermata_engine::effect::Vocabulary;
 
-use super::document::FlowDocument;
+use super::document::{Action, FlowDocument};
 use super::finding::{Finding, below};
 use super::inputs::lint_schema;
 use super::limits::{MAX_FINDINGS, MAX_FLOW_STEPS, MAX_NAME_BYTES, MAX_TARGETS, MAX_VERSION_BYTES};
@@ -20,6 +20,7 @@ pub fn lint(document: &FlowDocument) -> Vec<Finding> {
     let mut findings = Vec::new();
     head(document, &mut findings);
     lint_schema(&document.inputs, &mut findings);
+    offer(document, &mut findings);
     let mut seen = BTreeSet::new();
     for (n, step) in document.steps.iter().enumerate() {
         let pointer = below("/steps", &n.to_string());
@@ -80,6 +81,29 @@ fn head(document: &FlowDocument, findings: &mut Vec<Finding>) {
     if document.targets.len() > MAX_TARGETS {
         let message = format!("there are more than {MAX_TARGETS} targets");
         findings.push(Finding::error("/targets", message, "split the flow"));
+    }
+}
+
+/// What is offered as one action is that action, and nothing else.
+fn offer(document: &FlowDocument, findings: &mut Vec<Finding>) {
+    let Some(offer) = &document.offers else { return };
+    let effects = document.steps.iter().filter_map(|step| match &step.action {
+        Action::Effect(effect) => Some(effect.action_type.as_str()),
+        // Nobody knows what it does.
+        Action::Child(_) => Some("child"),
+        _ => None,
+    });
+    if effects.collect::<Vec<_>>() != [offer.action_type.as_str()] {
+        let message = format!("the flow is offered as one `{}`, and that is not all that it does", offer.action_type);
+        let remedy = "give it exactly one effect, of that `action_type`, and no `child`; or remove `offers`";
+        findings.push(Finding::error("/offers/action_type", message, remedy));
+    }
+    let takes = |name: &str| document.inputs.get("properties").is_some_and(|inputs| inputs.get(name).is_some());
+    for (field, input) in [("account", &offer.account), ("target", &offer.target)] {
+        if let Some(name) = input.as_deref().filter(|name| !takes(name)) {
+            let message = format!("there is no input `{name}`");
+            findings.push(Finding::error(below("/offers", field), message, "name one of the flow's inputs"));
+        }
     }
 }
 
