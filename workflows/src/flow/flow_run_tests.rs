@@ -1,7 +1,7 @@
 //! What `flow.run` refuses before anything is queued.
 
 use fermata_engine::clock::Clock;
-use fermata_engine::workflow::Failure;
+use fermata_engine::workflow::{Failure, Subject};
 use serde_json::{Value, json};
 
 use crate::{Installation, registry};
@@ -9,7 +9,7 @@ use crate::{Installation, registry};
 fn check(input: Value) -> Result<(), Failure> {
     let mut installation = Installation::with_packs(Clock::system()).unwrap();
     installation.sites.insert("demo_site".to_owned(), "http://127.0.0.1:7079".to_owned());
-    registry(installation).unwrap().check("flow.run", &input).unwrap()
+    registry(installation).unwrap().check("flow.run", &input, Subject::default()).unwrap()
 }
 
 fn pointers(input: Value) -> Vec<String> {
