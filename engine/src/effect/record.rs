@@ -10,6 +10,7 @@ use crate::audit::{AuditProof, AuditRequest, AuditResult, AuditStatus, AuditedAc
 use crate::document;
 use crate::event::{Severity, name};
 use crate::id::{ActionId, IntentId, uuid_at};
+use crate::policy::Verdict;
 use crate::workflow::Context;
 use crate::workflow::Parts;
 
@@ -80,7 +81,9 @@ pub(super) fn plan_parts(
     }));
     let parts = transition(parts, Acting(context, identity, id), ActionState::Queued, &Value::Null);
     let to = if verdict.allowed { ActionState::PreflightPassed } else { ActionState::Blocked };
-    transition(parts, Acting(context, identity, id), to, &json!({"verdict": verdict}))
+    // What its texts are compared by is kept with the action, and nowhere that nobody can take it from again.
+    let said = Verdict { texts: Vec::new(), ..verdict.clone() };
+    transition(parts, Acting(context, identity, id), to, &json!({"verdict": said}))
 }
 
 /// Record 2: `identity_verified`, `attempted`; once it is durable the call may be made.

@@ -36,6 +36,9 @@ async fn text_that_an_account_has_posted_is_refused_in_whatever_case_and_spacing
     assert_eq!(stage.platform.calls(), 3);
     let kept = "select count(*) from fermata.posted_text where octet_length(hash) = 32";
     assert_eq!(stage.db.count(kept).await, 3, "a hash of each text, and nothing else of it");
+    let told = "select (select count(*) from fermata.audit where body::text like '%\"texts\"%')
+        + (select count(*) from fermata.event where data::text like '%\"texts\"%')";
+    assert_eq!(stage.db.count(told).await, 0, "and not even that where it could not be taken out again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
