@@ -97,9 +97,8 @@ impl Effect for Post {
         self.platform.asked.fetch_add(1, Ordering::SeqCst);
         let mut says = self.platform.says.lock().unwrap();
         match *says {
-            Says::Is(id) => Ok(Some(fingerprint(id))),
             Says::Nothing => Ok(None),
-            Says::Later(0, id) => Ok(Some(fingerprint(id))),
+            Says::Is(id) | Says::Later(0, id) => Ok(Some(fingerprint(id))),
             Says::Later(left, id) => {
                 *says = Says::Later(left - 1, id);
                 Err(StepError::retry("busy", "not now"))
