@@ -133,15 +133,14 @@ pub(super) async fn run(command: PolicyCommand, out: Output) -> Result<Exit, Tro
 }
 
 async fn evaluate(args: EvaluateArgs, out: Output) -> Result<Exit, Trouble> {
-    let mut ask = match &args.flow {
-        Some(flow) => of_flow(flow, args.inputs.as_deref())?,
-        None => {
-            let payload: Value = serde_json::from_str(&args.payload)
-                .map_err(|error| Trouble::new(Exit::Usage, "--payload is not JSON").why(error.to_string()))?;
-            json!({
-                "platform": args.platform, "account_id": args.account, "action_type": args.action, "payload": payload,
-            })
-        }
+    let mut ask = if let Some(flow) = &args.flow {
+        of_flow(flow, args.inputs.as_deref())?
+    } else {
+        let payload: Value = serde_json::from_str(&args.payload)
+            .map_err(|error| Trouble::new(Exit::Usage, "--payload is not JSON").why(error.to_string()))?;
+        json!({
+            "platform": args.platform, "account_id": args.account, "action_type": args.action, "payload": payload,
+        })
     };
     for (name, value) in [("client_id", args.client), ("at", args.at)] {
         if let Some(value) = value {

@@ -246,7 +246,7 @@ impl From<AuditRow> for AuditEvent {
 /// knows, beside which nothing is planned.
 pub fn schema(known: &Vocabulary) -> Value {
     let mut schema = Value::from(schemars::schema_for!(AuditEvent));
-    let words = |words: Vec<&str>| Value::from_iter(words.into_iter().map(Value::from).chain([Value::Null]));
+    let words = |words: Vec<&str>| words.into_iter().map(Value::from).chain([Value::Null]).collect::<Value>();
     schema["$id"] = format!("{}/audit-event/1", crate::document::SCHEMA_BASE).into();
     schema["title"] = "Audit event".into();
     for (name, known) in

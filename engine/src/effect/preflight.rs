@@ -235,6 +235,7 @@ impl Performance<'_> {
 }
 
 /// Nobody knows what is allowed, so nothing is done.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn unread(error: crate::store::StoreError) -> Stage {
     let failure = Failure::new("policy_unread", error.to_string());
     Stage::Failed { failure, retry: true, after: None, parts: Parts::default() }

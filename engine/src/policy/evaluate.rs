@@ -215,13 +215,12 @@ impl Engine {
             }
             actions.push(ActionEvaluation::of(foreseen, verdict));
         }
-        let (verdict, policy) = match worst {
-            Some(worst) => worst,
-            None => {
-                let policy = Policy::of(self.store().policies_of(&client, EVERY, EVERY).await?);
-                let reason = "none of its actions can be judged before it runs";
-                (Verdict::by(&policy, Decision::Allow, "allowed", reason), policy.parts().to_vec())
-            }
+        let (verdict, policy) = if let Some(worst) = worst {
+            worst
+        } else {
+            let policy = Policy::of(self.store().policies_of(&client, EVERY, EVERY).await?);
+            let reason = "none of its actions can be judged before it runs";
+            (Verdict::by(&policy, Decision::Allow, "allowed", reason), policy.parts().to_vec())
         };
         Ok(Evaluation { verdict, policy, actions: Some(actions), unseen: foresight.unseen })
     }

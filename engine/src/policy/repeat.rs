@@ -82,10 +82,7 @@ fn repeated(policy: &Policy, payload: &Value, posted: &Posted, now: DateTime<Utc
 
 /// The fingerprints of the texts that a rule compares; `None` when they are too many.
 fn compared(rule: &RepeatedText, payload: &Value) -> Option<BTreeSet<String>> {
-    let counts = |name: &str| match rule.fields.is_empty() {
-        true => FIELDS.contains(&name),
-        false => rule.fields.contains(name),
-    };
+    let counts = |name: &str| if rule.fields.is_empty() { FIELDS.contains(&name) } else { rule.fields.contains(name) };
     let mut texts = Vec::new();
     gather(payload, false, &counts, &mut texts);
     let all: BTreeSet<String> = texts.into_iter().take(MAX_TEXTS + 1).filter_map(fingerprint).collect();

@@ -1,5 +1,7 @@
 //! A dry run of a flow: what would become of each of its actions, and why, without doing anything.
 
+#![expect(clippy::needless_pass_by_value, reason = "`json!` reads better at the call")]
+
 use fermata_engine::clock::Clock;
 use fermata_engine::policy::{Evaluation, PolicyError, RunProposal};
 use fermata_engine::workflow::Reached;
