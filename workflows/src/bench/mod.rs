@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_run_of_too_many_steps_or_that_takes_too_long_is_refused() {
-        let check = |input| BenchSteps.check(input, Subject::default());
+        let check = |input: BenchInput| BenchSteps.check(&input, Subject::default());
         let input = |steps, step_ms, sleep_ms| BenchInput { steps, sleep_ms, step_ms, ..BenchInput::default() };
-        assert!(check(&input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
-        assert!(check(&input(MAX_STEPS + 1, 0, 0)).is_err());
-        assert!(check(&input(1, MAX_STEP_MS + 1, 0)).is_err());
-        assert!(check(&input(1, 0, MAX_SLEEP_MS + 1)).is_err());
+        assert!(check(input(MAX_STEPS, MAX_STEP_MS, MAX_SLEEP_MS)).is_ok());
+        assert!(check(input(MAX_STEPS + 1, 0, 0)).is_err());
+        assert!(check(input(1, MAX_STEP_MS + 1, 0)).is_err());
+        assert!(check(input(1, 0, MAX_SLEEP_MS + 1)).is_err());
     }
 }
