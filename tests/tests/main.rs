@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod effects;
 mod ending;
+mod heads;
 mod house;
 mod kill_switch;
 mod lost_answers;
