@@ -25,4 +25,5 @@ mod sora;
 mod stream;
 mod telemetry;
 mod traces;
+mod trips;
 mod unrecorded;
