@@ -3,6 +3,7 @@
 
 mod admission;
 mod audit;
+mod boundaries;
 mod clients;
 mod contract;
 mod crash;
