@@ -14,6 +14,7 @@ mod house;
 mod kill_switch;
 mod lost_answers;
 mod metrics;
+mod model;
 mod order;
 mod plans;
 mod policies;
