@@ -6,6 +6,7 @@
 mod database;
 mod dev;
 mod fault_proxy;
+mod lot;
 mod outside;
 mod pooler;
 mod wait;
@@ -14,6 +15,7 @@ mod workflows;
 pub use database::{TestDb, cluster_url, contents, submission};
 pub use dev::{Dev, NodeEntry, Ready};
 pub use fault_proxy::FaultProxy;
+pub use lot::Lot;
 pub use outside::{Ledger, Post, Promises};
 pub use pooler::Pooler;
 pub use wait::{PATIENCE, eventually};

@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use fermata_tests::Dev;
+use fermata_tests::{Dev, eventually};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 const FLOW: &str = "demo.http_publish";
 
@@ -217,4 +218,56 @@ async fn gp5_a_trip_blocks_at_every_stage() {
     assert!(listed || done, "{turned}");
     assert_eq!(ended(&dev, &late).await["status"], "SUCCEEDED");
     assert_eq!(dev.applied("late").await, 1);
+}
+
+/// A process that is stopped until this is dropped.
+struct Stopped(i32);
+
+impl Stopped {
+    fn now(pid: i32) -> Self {
+        Dev::signal(pid, "STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        Dev::signal(self.0, "CONT");
+    }
+}
+
+/// An attempt is committed while its process is stopped, and so before its call: a trip in between is seen by the last check.
+#[tokio::test(flavor = "multi_thread")]
+async fn gp5_a_trip_between_attempted_and_the_call_stops_the_call() {
+    let dev = Dev::start().await;
+    let pool = PgPool::connect(&dev.ready.database_url).await.unwrap();
+    // What a trip holds while it is turned: whoever records an attempt waits.
+    let mut turning = pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(fermata.switch_lock())").execute(&mut *turning).await.unwrap();
+    let run = dev.flow(FLOW, post("ada", "between", &json!({"call_timeout_s": 60}))).await;
+    attempt_waits(&pool).await;
+    let worker = dev.holder(&run).await;
+    let stopped = Stopped::now(worker);
+    turning.commit().await.unwrap();
+    dev.action(&run, "attempted").await;
+    let (status, turned) = dev.put("/v1/kill-switches/global", &json!({"engaged": true, "reason": "golden"})).await;
+    drop(stopped);
+
+    assert_eq!((status, &turned["under_way"][0]["command_id"]), (200, &json!(run)), "it is told: {turned}");
+    is_stopped(&dev, &run, "between").await;
+    let last = &actions(&dev, &run).await[0];
+    assert_eq!((&last["effect"], &last["error"]["code"]), (&json!(false), &json!("kill_switch")), "{last:#}");
+    let path = "select phase from fermata.audit where run_id = $1::uuid order by position desc limit 3";
+    let path: Vec<String> = sqlx::query_scalar(path).bind(&run).fetch_all(&pool).await.unwrap();
+    assert_eq!(path, ["postcheck_complete", "confirmed_failed", "attempted"]);
+}
+
+/// A commit waits for the lock of the kill switches.
+async fn attempt_waits(pool: &PgPool) {
+    let waiting = "select exists (select from pg_locks l where not l.granted and l.locktype = 'advisory'
+        and l.mode = 'ShareLock' and l.database = (select oid from pg_database where datname = current_database()))";
+    eventually("an attempt waits", || async {
+        sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap().then_some(())
+    })
+    .await;
 }

@@ -3,16 +3,19 @@
 
 mod admission;
 mod audit;
+mod boundaries;
 mod clients;
 mod contract;
 mod crash;
 mod effects;
 mod ending;
+mod heads;
 mod house;
 mod identity;
 mod kill_switch;
 mod lost_answers;
 mod metrics;
+mod model;
 mod order;
 mod plans;
 mod policies;
@@ -25,4 +28,5 @@ mod sora;
 mod stream;
 mod telemetry;
 mod traces;
+mod trips;
 mod unrecorded;

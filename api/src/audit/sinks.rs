@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fermata_engine::audit::{HeadSink, SignedHead};
+use reqwest::redirect::Policy;
 use serde_json::json;
 
 use crate::config::Secret;
@@ -64,7 +65,8 @@ impl std::fmt::Debug for HeadsUrl {
 
 impl HeadsUrl {
     pub(super) fn new(url: &Secret) -> Result<Self, Trouble> {
-        let client = reqwest::Client::builder().timeout(POST_LIMIT).build();
+        // A redirect may be followed without what was posted, and the answer there be about nothing.
+        let client = reqwest::Client::builder().timeout(POST_LIMIT).redirect(Policy::none()).build();
         let client = client.map_err(|error| Trouble::failed("no HTTP client").why(error.to_string()))?;
         Ok(Self { url: url.expose().to_owned(), client })
     }
