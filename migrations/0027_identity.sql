@@ -22,7 +22,7 @@ create function connected_as(client text, platform_ text, account text) returns 
     where p.client_id = client and p.platform = platform_ and p.account_id = account
 $$;
 
--- Connects an account, with its event and its audit row, unless it is connected so. Once this has answered, no effect of it
+-- Connects an account, with its event and its audit row, unless it is connected so. Neither has its names (S-082). Once this has answered, no effect of it
 -- begins that was let pass for another fingerprint: whoever writes `attempted` holds the lock shared until its commit.
 create function connect_account(client text, platform_ text, account text, told_ jsonb, who text)
 returns setof platform_account language plpgsql as $$
@@ -48,7 +48,7 @@ begin
     perform fermata.append(at, array[client], array[null::uuid], array['account.connected'],
         array[case when told -> 'before' in ('null', told -> 'id') then 1 else 2 end::int2], array[told],
         jsonb_build_array(jsonb_build_object('client_id', client, 'actor', who, 'phase', 'account_connected',
-            'body', told || jsonb_build_object('fingerprint', told_))));
+            'body', told || jsonb_build_object('fingerprint_sha256', encode(sha256(convert_to(told_::text, 'UTF8')), 'hex')))));
     return next now_is;
 end $$;
 

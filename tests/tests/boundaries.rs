@@ -27,7 +27,7 @@ const RUNS: usize = 16;
 const SEED: u64 = 15;
 const SCOPE: &str = "account:acme/main";
 
-/// A time in which reposts were forbidden.
+/// A time in which follows were forbidden.
 struct Forbidden {
     version: i64,
     /// When the change had answered.
@@ -58,7 +58,7 @@ impl Stage {
         self.engines[0].put_policy(&Principal::operator(), &scope, &document, None).await.unwrap().version
     }
 
-    async fn forbid_reposts(&self) -> i64 {
+    async fn forbid_follows(&self) -> i64 {
         self.put(json!({"allowed_actions": {"memory": ["publish"]}})).await
     }
 
@@ -73,21 +73,21 @@ impl Stage {
         let mut lot = Lot::new(SEED);
         for nth in 0_u64.. {
             self.platform.room.acquire().await.unwrap().forget();
-            let kind = lot.of(&["repost", "publish"]);
+            let kind = lot.of(&["follow", "publish"]);
             self.begin(&self.engines[lot.below(2)], kind, &format!("load {nth}"), None).await;
         }
         Vec::new()
     }
 
-    /// Reposts are forbidden while one is at its boundary.
+    /// Follows are forbidden while one is at its boundary.
     async fn round(&self, nth: usize, boundary: Boundary) -> Forbidden {
         let key = format!("held {nth}");
         let station = self.platform.station(&key);
-        let run = self.begin(&self.engines[nth % 2], "repost", &key, Some(boundary)).await;
+        let run = self.begin(&self.engines[nth % 2], "follow", &key, Some(boundary)).await;
         station.reached().await;
         let version = match boundary {
             Boundary::Attempt => self.forbid_before_an_attempt(&station).await,
-            _ => self.forbid_reposts().await,
+            _ => self.forbid_follows().await,
         };
         let answered = self.platform.now();
         station.let_go();
@@ -120,7 +120,7 @@ impl Stage {
         .fetch_one(&mut *version)
         .await
         .unwrap();
-        let (changed, ()) = tokio::join!(self.forbid_reposts(), async {
+        let (changed, ()) = tokio::join!(self.forbid_follows(), async {
             let waits = "select count(*) from pg_locks l where not l.granted and $1 = any (pg_blocking_pids(l.pid))";
             eventually("the change waits", || async {
                 let waiting: i64 = sqlx::query_scalar(waits).bind(blocks).fetch_one(&self.db.pool).await.unwrap();
@@ -158,7 +158,7 @@ async fn attempts_follow_the_policy_in_force(db: &TestDb) -> BTreeMap<ActionId, 
             continue;
         };
         assert_eq!(version, in_force, "an attempt of {action}");
-        assert!(in_force % 2 == 0 || kind.as_deref() == Some("publish"), "reposts are forbidden by {in_force}");
+        assert!(in_force % 2 == 0 || kind.as_deref() == Some("publish"), "follows are forbidden by {in_force}");
         followed.insert(ActionId(action), version);
     }
     followed
@@ -188,7 +188,7 @@ async fn no_effect_begins_by_a_policy_that_was_replaced_at_any_boundary_before_i
     let (followed, calls) = (attempts_follow_the_policy_in_force(&stage.db).await, stage.platform.calls());
     for Forbidden { version, answered, lifted } in forbidden {
         let meanwhile =
-            calls.iter().filter(|call| answered < call.began && call.began < lifted && call.kind == "repost");
+            calls.iter().filter(|call| answered < call.began && call.began < lifted && call.kind == "follow");
         for late in meanwhile {
             assert!(followed[&late.action] < version, "{late:?} was attempted after the change to {version}");
         }
@@ -204,9 +204,9 @@ async fn a_plan_that_another_node_takes_up_is_judged_again() {
     let lease = Duration::from_millis(900);
     stage.join(lease).await;
     let station = stage.platform.station("k");
-    let run = stage.begin(&stage.engines[0], "repost", "k", Some(Boundary::Planned)).await;
+    let run = stage.begin(&stage.engines[0], "follow", "k", Some(Boundary::Planned)).await;
     station.reached().await;
-    stage.forbid_reposts().await;
+    stage.forbid_follows().await;
     stage.join(lease).await;
     // The first node's hold on its runs is cut, and its effect goes nowhere.
     let cut = "select pg_terminate_backend(l.pid) from pg_locks l join fermata.node n

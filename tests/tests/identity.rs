@@ -357,7 +357,7 @@ async fn an_account_is_connected_once_and_what_it_was_before_is_kept() {
         assert_eq!((account.fingerprint, account.connected_by.as_deref()), (Some(fingerprint(id)), Some("operator")));
     }
     let told: Vec<(Value, String)> = sqlx::query_as(
-        "select jsonb_build_array(e.data -> 'before', e.data -> 'id'), a.body -> 'fingerprint' ->> 'id'
+        "select jsonb_build_array(e.data -> 'before', e.data -> 'id'), a.body ->> 'id'
          from fermata.event e join fermata.audit a on a.phase = 'account_connected' and a.body -> 'id' = e.data -> 'id'
          where e.type = 'account.connected' order by e.position",
     )

@@ -5,11 +5,7 @@
 use fermata_tests::Lot;
 use serde_json::{Value, json};
 
-use super::reference::{Asks, BY_ATTEMPT_ONLY, Detail, Intent, Op, Part, Reach, STATES, World};
-
-/// Whether parts are dealt that nothing in the engine sends and that Postgres refuses from migration 0027 on: attempts and moves
-/// of actions that are not there, bare moves to where only an attempt leads, permissions to repeat what is not over.
-const OUT_OF_PLACE: bool = false;
+use super::reference::{Asks, Detail, Intent, Op, Part, Reach, STATES, World};
 
 /// A sequence and what the reference says to each of its operations.
 #[derive(Debug)]
@@ -79,18 +75,8 @@ impl Deal {
             }
             _ => {
                 let part = if self.honest { self.early(intent) } else { self.wild(intent) };
-                Op::Batch(vec![vec![if OUT_OF_PLACE || self.is_in_place(&part) { part } else { Part::Look(0) }]])
+                Op::Batch(vec![vec![part]])
             }
-        }
-    }
-
-    /// Whether a part is one of those that [`OUT_OF_PLACE`] is not about.
-    fn is_in_place(&self, part: &Part) -> bool {
-        match part {
-            Part::Attempt { action, .. } => self.world.actions.contains_key(action),
-            Part::Move { action, to, .. } => self.world.actions.contains_key(action) && !BY_ATTEMPT_ONLY.contains(to),
-            Part::AllowRepeat(action) => self.world.repeatable(*action).is_some(),
-            _ => true,
         }
     }
 

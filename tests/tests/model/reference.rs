@@ -35,7 +35,7 @@ const MACHINE: [(&str, &[&str]); 7] = [
 ];
 
 /// Where no bare move leads.
-pub(super) const BY_ATTEMPT_ONLY: [&str; 2] = ["identity_verified", "attempted"];
+const BY_ATTEMPT_ONLY: [&str; 2] = ["identity_verified", "attempted"];
 
 /// Whatever words it is refused with.
 const REFUSED: &str = "23514";
