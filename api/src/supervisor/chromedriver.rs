@@ -17,6 +17,8 @@ use super::sandbox::PACKAGES;
 
 /// How long chromedriver may take to listen.
 const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How often the first driver is started when it loses its port to somebody else.
+const FIRST_STARTS: u32 = 3;
 /// The first pause before a restart; it doubles up to the longest.
 const RESTART_PAUSE: Duration = Duration::from_millis(250);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -74,7 +76,13 @@ impl Keeper {
     ) -> Result<Self, SupervisorError> {
         let program = find("chromedriver", Some("CHROMEDRIVER"), PACKAGES)?;
         let mut shift = Shift { place, program, stopping, clock, sender, generation: 0 };
-        let first = shift.spawn().await?;
+        let mut first = shift.spawn().await;
+        for _ in 1..FIRST_STARTS {
+            if first.as_ref().is_err_and(lost_its_port) {
+                first = shift.spawn().await;
+            }
+        }
+        let first = first?;
         let task = tokio::spawn(async move { shift.work(first).await });
         Ok(Self { task })
     }
@@ -196,6 +204,11 @@ impl Shift {
     }
 }
 
+/// Whether it found a free port of IPv6 that somebody else had taken by IPv4: another try finds another.
+fn lost_its_port(error: &SupervisorError) -> bool {
+    matches!(error, SupervisorError::NotReady { last_line, .. } if last_line.contains("port not available"))
+}
+
 /// Waits for the line that names the port; else answers the last line heard.
 async fn port(heard: &mut mpsc::Receiver<String>) -> Result<u16, String> {
     let mut last = "none".to_owned();
@@ -230,7 +243,14 @@ async fn listen(output: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::port_in;
+    use super::{SupervisorError, lost_its_port, port_in};
+
+    #[test]
+    fn a_port_that_was_lost_to_somebody_else_is_told_from_other_failures() {
+        let error = |last_line: &str| SupervisorError::NotReady { limit_secs: 20, last_line: last_line.to_owned() };
+        assert!(lost_its_port(&error("IPv4 port not available. Exiting...")));
+        assert!(!lost_its_port(&error("none")));
+    }
 
     #[test]
     fn the_port_is_read_from_the_line_that_says_ready() {
