@@ -143,9 +143,10 @@ mod tests {
     use super::*;
     use crate::{Installation, registry};
 
-    const TWO: &str = "{name: two.publish, version: '1', platform: two, lane: api, \
-        offers: {action_type: publish, surface: reel}, steps: [{id: publish, phase: act, effect: {action_type: publish, \
-        account: a, payload: {}, call: {http: {method: POST, url: 'https://two.example/posts'}}}}]}";
+    const TWO: &str = r#"{"name": "two.publish", "version": "1", "platform": "two", "lane": "api",
+        "offers": {"action_type": "publish", "surface": "reel"},
+        "steps": [{"id": "publish", "phase": "act", "effect": {"action_type": "publish", "account": "a", "payload": {},
+            "call": {"http": {"method": "POST", "url": "https://two.example/posts"}}}}]}"#;
 
     fn installed() -> Registry {
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -197,9 +198,9 @@ mod tests {
     #[test]
     fn a_flow_that_does_more_than_it_is_offered_as_is_refused() {
         for (from, to) in [
-            ("surface: reel}", "surface: reel, account: nobody}"),
-            ("offers: {action_type: publish", "offers: {action_type: like"),
-            ("steps: [", "steps: [{id: more, phase: act, child: {workflow: bench.steps, input: {}}}, "),
+            (r#""surface": "reel"}"#, r#""surface": "reel", "account": "nobody"}"#),
+            (r#""offers": {"action_type": "publish""#, r#""offers": {"action_type": "like""#),
+            (r#""steps": ["#, r#""steps": [{"id": "more", "phase": "act", "child": {"workflow": "bench.steps"}}, "#),
         ] {
             let changed = TWO.replace(from, to);
             assert_ne!(changed, TWO);
