@@ -7,6 +7,7 @@ use fermata_engine::artifact::Artifacts;
 use fermata_engine::workflow::Registry;
 use fermata_engine::{Engine, EngineOptions, NodeOptions};
 use fermata_workflows::bench::BenchSteps;
+use fermata_workflows::vocabulary;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Role, Sources};
@@ -40,7 +41,7 @@ impl Ground {
             (server.database_url(), Some((server, folder)))
         };
         fermata_engine::store::migrate(&url).await?;
-        let registry = Registry::new().with(BenchSteps);
+        let registry = Registry::new().knowing(vocabulary(&[])).with(BenchSteps);
         let mut options = EngineOptions::new(url.clone(), Artifacts::new(std::env::temp_dir()), registry);
         options.max_connections = config.db_max_connections;
         options.writer_connections = usize::try_from(config.writer_connections).unwrap_or(1);
