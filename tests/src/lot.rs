@@ -1,35 +1,41 @@
 //! Chance that is the same each time: whoever begins with the same number draws the same.
 
-/// Numbers that look random (SplitMix64).
-#[derive(Debug, Clone)]
-pub struct Lot(u64);
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Draws, in the words of the laws that draw.
+#[derive(Debug)]
+pub struct Lot(StdRng);
 
 impl Lot {
     /// Begins with a number.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(StdRng::seed_from_u64(seed))
     }
 
     /// A number from 0 to below `end`.
     ///
     /// # Panics
     /// When `end` is 0.
-    #[expect(clippy::expect_used, reason = "a harness fails its test by panicking")]
     pub fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let end = u64::try_from(end).expect("a number of choices is a number");
-        usize::try_from((z ^ (z >> 31)) % end).expect("it is below a number of choices")
+        self.0.random_range(0..end)
     }
 
     /// True once in so many times.
-    pub fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
+    ///
+    /// # Panics
+    /// When `many` is 0.
+    pub fn one_in(&mut self, many: u32) -> bool {
+        self.0.random_ratio(1, many)
     }
 
     /// One of these.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[expect(clippy::expect_used, reason = "a harness fails its test by panicking")]
     pub fn of<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())].clone()
+        choices.choose(&mut self.0).expect("there are choices").clone()
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn register(host: &Host, options: &NodeOptions) -> Result<Regis
 }
 
 /// Keeps the node registered; a node that was taken for dead gives up its runs and comes back
-/// under a new id.
+/// under a new id, which is told; whoever listens to `tell` knows the first one.
 pub(crate) async fn keep(
     host: Arc<Host>,
     options: NodeOptions,
@@ -65,7 +65,6 @@ pub(crate) async fn keep(
     let mut registration = first;
     loop {
         let lease = registration.lease.clone();
-        tell.send_replace(Some(lease.clone()));
         tokio::select! {
             () = renew(&host, &lease, options.lease) => {}
             () = hear(&host, &mut registration.hints) => {}
@@ -91,6 +90,7 @@ pub(crate) async fn keep(
                 Err(error) => warn!(error = %error, "the node cannot register, will try again"),
             }
         };
+        tell.send_replace(Some(registration.lease.clone()));
     }
 }
 

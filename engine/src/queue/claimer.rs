@@ -45,6 +45,8 @@ pub(crate) async fn claim_forever(
                 changed = lease.changed() => if changed.is_err() { return },
                 () = host.wakes.drained() => return,
             }
+            // Hints were missed while nobody listened.
+            at_once = true;
             continue;
         };
         if let Err(error) = host.give_back_strays(current.node()).await {
@@ -62,7 +64,8 @@ pub(crate) async fn claim_forever(
         let (wish, told) = Wish::new(want, Arc::clone(&slots), seat, Arc::clone(&host.coming));
         host.writer.wish(claimer, wish, at_once);
         let (granted, hinted) = granted(&host, claimer, &mut lease, told).await;
-        at_once = hinted;
+        // A wish that was taken back may have been one that goes at once.
+        at_once = hinted || granted.is_none();
         let Some(Granted { mut seats, claims, took }) = granted else { continue };
         let Some(claims) = claims else {
             // They may have been claimed: such runs would stay with this node.
@@ -91,8 +94,8 @@ pub(crate) async fn claim_forever(
     }
 }
 
-/// Waits for what becomes of the wish; `None` once it was taken back. Also answers whether the next one is to go at
-/// once: there was a hint meanwhile, or nobody has looked for long.
+/// Waits for what becomes of the wish; `None` once it was taken back. Also answers whether there was a hint meanwhile,
+/// or nobody has looked for long.
 async fn granted(
     host: &Host,
     claimer: usize,

@@ -28,7 +28,7 @@ struct Deal {
 }
 
 pub(super) fn deal(number: u64) -> Sequence {
-    let mut lot = Lot::new(number.wrapping_mul(0xD134_2543_DE82_EF95));
+    let mut lot = Lot::new(number);
     let client = |letter: char| format!("{number}{letter}");
     let intent = |client, account, key| Intent { client, account, key, ..Intent::default() };
     let mut intents = vec![intent(client('a'), "x", "k")];
