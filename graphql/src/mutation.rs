@@ -154,7 +154,7 @@ impl Mutation {
         let (kind, payload) = (submission.kind.clone(), submission.payload.clone());
         let refuse = |error| asked.refuse(Refusal::Submit { error, kind, payload });
         if dry_run {
-            asked.engine.check(&asked.by, &submission).map_err(refuse)?;
+            asked.engine.check(&asked.by, &submission).await.map_err(refuse)?;
             return Ok(SubmitCommandPayload { command_id: None, replayed: false, run: None });
         }
         let receipt = asked.engine.submit(&asked.by, submission).await.map_err(refuse)?;

@@ -74,9 +74,8 @@ begin
                 begin
                     if op ? 'rare' then
                         verdict := fermata.judge(at, op -> 'rare');
-                        for x in select e from jsonb_array_elements(op -> 'rare') e where not verdict ? (e ->> 'ord') loop
-                            perform fermata.apply_rare(at, x);
-                        end loop;
+                        perform fermata.apply_parts(at, op -> 'rare',
+                            array(select n from generate_series(1, (op ->> 'records')::int4) n where not verdict ? n::text));
                         select string_agg(case when v is null then 'done' when v ? 'held' then 'held'
                                 when v ? 'kill_switch' then 'kill_switch ' || (v ->> 'kill_switch')
                                 when v ? 'policy_changed' then 'policy_changed'
@@ -243,7 +242,8 @@ impl Sequence {
 
     fn told(&self, last: usize) -> String {
         let each = self.ops.iter().zip(&self.expected).take(last + 1).enumerate();
-        each.map(|(nth, (op, expected))| format!("  {nth} {op:?}\n      {expected}\n")).collect()
+        let lines: Vec<_> = each.map(|(nth, (op, expected))| format!("  {nth} {op:?}\n      {expected}\n")).collect();
+        lines.concat()
     }
 }
 

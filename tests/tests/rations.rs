@@ -1,7 +1,5 @@
 //! Laws of what actions contend for: it is locked in one order, and the end of a call waits for nobody's run.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 
 use fermata_tests::{TestDb, eventually};

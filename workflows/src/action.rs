@@ -82,7 +82,7 @@ impl ActionRun {
                 continue;
             };
             let before = inputs.insert(name.clone(), Value::from(given));
-            if before.is_some_and(|before| before != Value::from(given)) {
+            if before.is_some_and(|before| before != given) {
                 let message = format!("the {what} is given twice, and not the same");
                 let remedy = format!("leave the input `{name}` out");
                 findings.push(Finding::error(format!("/inputs/{name}"), message, remedy));

@@ -1,8 +1,9 @@
-//! Platform accounts: who they are (S-031), what is known of them, and putting one into another mode (S-073, S-074).
+//! Platform accounts: who they are (S-031), how they post (M-031), what is known of them, and putting one into another mode
+//! (S-073, S-074).
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fermata_engine::effect::{AccountFilter, AccountMode, AccountName, AccountView, Fingerprint};
+use fermata_engine::effect::{AccountFilter, AccountMode, AccountName, AccountSettings, AccountView, Fingerprint};
 use fermata_engine::read::Paged;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -116,6 +117,29 @@ pub(super) async fn connect(
 ) -> Result<Json<AccountView>, Problem> {
     let which = AccountName { client: query.client_id, platform, account };
     Ok(Json(app.engine.connect_account(&by, &which, &request.fingerprint).await?))
+}
+
+/// Say how an account posts: all of it, so what is left out is unset. It never holds a secret, only the name of one.
+#[utoipa::path(
+    put, path = "/v1/platform-accounts/{platform}/{account}/settings", operation_id = "configurePlatformAccount",
+    tag = "platform accounts",
+    params(
+        ("platform" = String, Path, description = "The platform."),
+        ("account" = String, Path, description = "The account."),
+        AccountQuery
+    ),
+    request_body = wire::AccountSettings,
+    responses((status = 200, description = "The account.", body = wire::PlatformAccount))
+)]
+pub(super) async fn configure(
+    State(app): State<AppState>,
+    Caller(by): Caller,
+    Path((platform, account)): Path<(String, String)>,
+    Params(query): Params<AccountQuery>,
+    JsonBody(settings): JsonBody<AccountSettings>,
+) -> Result<Json<AccountView>, Problem> {
+    let which = AccountName { client: query.client_id, platform, account };
+    Ok(Json(app.engine.configure_account(&by, &which, &settings).await?))
 }
 
 /// Put an account into another mode. When it has answered, no effect of it begins in the one before.

@@ -158,7 +158,7 @@ pub(super) async fn submit(
     let (kind, payload) = (submission.kind.clone(), submission.payload.clone());
     let explain = |error| explain(&app.engine, &kind, &payload, error);
     if dry_run {
-        app.engine.check(&by, &submission).map_err(explain)?;
+        app.engine.check(&by, &submission).await.map_err(explain)?;
         return Ok(Json(CommandValid { valid: true }).into_response());
     }
     let receipt = app.engine.submit(&by, submission).await.map_err(explain)?;

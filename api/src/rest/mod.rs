@@ -82,6 +82,7 @@ pub(crate) fn protected() -> OpenApiRouter<AppState> {
         .routes(routes!(kill_switches::account))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::read, accounts::connect))
+        .routes(routes!(accounts::configure))
         .routes(routes!(accounts::turn))
         .routes(routes!(policies::list))
         .routes(routes!(policies::evaluate))

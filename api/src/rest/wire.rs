@@ -49,6 +49,7 @@ macro_rules! wire {
 wire! {
     AccountConnectRequest: accounts::AccountConnectRequest,
     AccountModeRequest: accounts::AccountModeRequest,
+    AccountSettings: effect::AccountSettings,
     Action: read::ActionView,
     ActionList: Paged<read::ActionView>,
     Artifact: read::ArtifactView,

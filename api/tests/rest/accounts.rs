@@ -6,7 +6,7 @@ use axum::http::Request;
 use fermata_engine::access::Scope;
 use serde_json::{Value, json};
 
-use super::harness::{Answer, Rest};
+use super::harness::{Answer, Rest, envelope};
 
 const MAIN: &str = "/v1/platform-accounts/demo/main%2F1";
 
@@ -117,4 +117,67 @@ async fn a_fingerprint_that_does_not_fit_is_pointed_out_and_nothing_is_kept() {
     put(&rest, "/v1/platform-accounts/demo/%00", &acme, &told("7")).await.problem(400, "validation");
     let listed = rest.ask("GET", "/v1/platform-accounts", &acme).await.json();
     assert_eq!(listed["items"], json!([]));
+}
+
+/// G-011: an account that the operator has not connected is not automated, where the policy says so.
+#[tokio::test]
+async fn a_command_for_an_account_that_nobody_has_connected_is_refused_where_the_policy_demands_to_know_it() {
+    let rest = Rest::new().await;
+    let command = |dry_run: bool| envelope(&json!({"platform": "demo", "account_id": "main/1", "dry_run": dry_run}));
+    assert_eq!(rest.post("/v1/commands", &command(false)).await.status, 202, "nothing demands it yet");
+    let demand = put(&rest, "/v1/policies/client:acme", &rest.token, &json!({"identity": "required"})).await;
+    assert_eq!(demand.status, 200);
+    for dry_run in [true, false] {
+        let problem = rest.post("/v1/commands", &command(dry_run)).await.problem(403, "account_unregistered");
+        assert_eq!(problem["connect"], "PUT /v1/platform-accounts/demo/main%2F1");
+    }
+    assert_eq!(put(&rest, MAIN, &rest.token, &told("7")).await.status, 200);
+    assert_eq!(rest.post("/v1/commands", &command(true)).await.status, 200);
+    assert_eq!(rest.post("/v1/commands", &command(false)).await.status, 202);
+}
+
+#[tokio::test]
+async fn how_an_account_posts_is_kept_whole_shown_and_told_and_no_secret_is_in_it() {
+    let rest = Rest::new().await;
+    let acme = rest.token("acme", &[Scope::AccountsWrite, Scope::AuditRead]).await;
+    let path = format!("{MAIN}/settings");
+    let all = json!({
+        "credential_ref": "demo-main", "default_caption": "hello", "default_tags": ["news", "b"], "privacy": "public",
+        "rate_limit_window_s": 90_000,
+    });
+    let configured = put(&rest, &path, &acme, &all).await.json();
+    assert_eq!((&configured["settings"], &configured["account_id"]), (&all, &json!("main/1")));
+    assert_eq!(put(&rest, &path, &acme, &all).await.json(), configured, "the same again changes nothing");
+    assert_eq!(rest.ask("GET", MAIN, &acme).await.json(), configured);
+    let social: (i32, String, String, Vec<String>, bool) = sqlx::query_as(
+        "select id, provider, default_caption, default_tags, rate_limit_window = interval '25 h' from fermata.socials",
+    )
+    .fetch_one(&rest.db.pool)
+    .await
+    .unwrap();
+    assert_eq!(social, (1, "demo".to_owned(), "hello".to_owned(), vec!["news".to_owned(), "b".to_owned()], true));
+
+    let least = put(&rest, &path, &acme, &json!({"privacy": "private"})).await.json();
+    assert_eq!(
+        (&least["settings"]["privacy"], &least["settings"]["default_caption"]),
+        (&json!("private"), &Value::Null)
+    );
+    let rows = rest.ask("GET", "/v1/audit?phase=account_configured", &acme).await.json();
+    let named: Vec<_> = rows["items"].as_array().unwrap().iter().map(|row| &row["detail"]["settings"]).collect();
+    let first = json!(["credential_ref", "default_caption", "default_tags", "privacy", "rate_limit_window_s"]);
+    assert_eq!(named, [&json!(["privacy"]), &first]);
+    assert!(!rows.to_string().contains("hello"), "names of what is set, and no content: {rows}");
+    for (settings, place) in [
+        (json!({"credential_ref": ""}), "/credential_ref"),
+        (json!({"privacy": "a\nb"}), "/privacy"),
+        (json!({"default_caption": "x".repeat(10_001)}), "/default_caption"),
+        (json!({"default_tags": vec!["x"; 65]}), "/default_tags"),
+        (json!({"default_tags": [""]}), "/default_tags"),
+        (json!({"rate_limit_window_s": 0}), "/rate_limit_window_s"),
+        (json!({"secret_key": "s"}), ""),
+    ] {
+        let problem = put(&rest, &path, &acme, &settings).await.problem(400, "validation");
+        assert!(problem["errors"][0]["pointer"].as_str().unwrap().starts_with(place), "{problem}");
+    }
+    assert_eq!(rest.ask("GET", MAIN, &acme).await.json(), least);
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kill_switch::{EVERY, MAX_REASON_BYTES, named};
-use super::{Fingerprint, SwitchError};
+use super::{AccountSettings, Fingerprint, SwitchError};
 use crate::access::{Denied, Principal, Scope};
 use crate::document::check_key;
 use crate::engine::Engine;
@@ -104,6 +104,8 @@ pub struct AccountView {
     pub connected_at: Option<DateTime<Utc>>,
     /// Who connected it.
     pub connected_by: Option<String>,
+    /// How it posts.
+    pub settings: AccountSettings,
 }
 
 /// Which accounts; everything that is left out matches every one.
@@ -149,6 +151,16 @@ pub(crate) struct Connecting<'a> {
     pub(crate) actor: &'a str,
 }
 
+/// Which account posts how, and who says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Configuring<'a> {
+    pub(crate) client: &'a str,
+    pub(crate) platform: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) settings: &'a AccountSettings,
+    pub(crate) actor: &'a str,
+}
+
 impl AccountName {
     /// Client, platform and account, each a name that stands for one thing, of a client that the principal acts for.
     fn written<'a>(&'a self, by: &'a Principal) -> Result<[&'a str; 3], SwitchError> {
@@ -186,6 +198,24 @@ impl Engine {
         let connected = self.store().connect_account(connecting).await?;
         self.tell_events().await;
         Ok(connected)
+    }
+
+    /// Keeps how an account posts (M-031): all of it, so what is left out is unset. The same again changes nothing.
+    pub async fn configure_account(
+        &self,
+        by: &Principal,
+        which: &AccountName,
+        settings: &AccountSettings,
+    ) -> Result<AccountView, SwitchError> {
+        by.require(Scope::AccountsWrite)?;
+        let [client, platform, account] = which.written(by)?;
+        if let Some((pointer, message)) = settings.misfit() {
+            return Err(SwitchError::Invalid { pointer, message });
+        }
+        let configuring = Configuring { client, platform, account, settings, actor: &by.name };
+        let configured = self.store().configure_account(configuring).await?;
+        self.tell_events().await;
+        Ok(configured)
     }
 
     /// An account that something is known of.

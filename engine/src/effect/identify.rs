@@ -1,7 +1,7 @@
 //! As whom a call would be made (S-007, S-021, S-032): how an account stands, and what the platform says when it is asked.
 //!
 //! The platform is asked after policy and approval, and before anything is planned: nothing is looked for, made ready or
-//! attempted as somebody else. Postgres compares once more with the record of the attempt (`fermata.verify_identity`).
+//! attempted as somebody else. Postgres compares once more with the record of the attempt (`fermata.apply_attempts`).
 
 use serde::Serialize;
 use serde_json::json;

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::perform::{Performance, Stage, failed};
-use super::preflight::refusal;
+use super::preflight::{Judged, refusal};
 use super::record::{attempt_parts, close_parts, move_parts, plan_parts, proof};
-use super::{ActionRow, ActionState, Sighting};
+use super::{ActionRow, ActionState, Receipt, Sighting};
 use crate::id::ActionId;
 use crate::rigged::crash_point;
 use crate::wait::{Reason, Wait};
@@ -50,18 +50,7 @@ impl Performance<'_> {
         judged.policy.hash().clone_into(&mut self.identity.policy_hash);
         let mut parts = plan_parts(self.context, &self.identity, &self.begun.key, id, &judged);
         if let Sighting::Present(found) = &sighting {
-            // The machine keeps its order: attempted without effect, then confirmed (A.3).
-            let (now, to) = (self.context.clock().now(), ActionState::ConfirmedSuccess);
-            let asks = json!({"identity": judged.identified});
-            parts.extend(attempt_parts(self.context, &self.identity, id, now, asks));
-            parts.extend(proof(id, "look", &found.evidence));
-            let detail = json!({
-                "effect": false, "receipt": found.output, "level": 2, "error": {"code": "already_present"},
-                "evidence": found.evidence,
-            });
-            parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
-            parts.extend(close_parts(self.context, &self.identity, id, to, &found.evidence));
-            parts = parts.step(self.checkpoint(&found.output));
+            parts = self.found_done(parts, id, &judged, found);
         }
         if let Some(failure) = &mismatch {
             parts.extend(self.as_somebody_else(id, failure));
@@ -91,6 +80,22 @@ impl Performance<'_> {
             }
             (Err(why), _) => self.held(why).await,
         }
+    }
+
+    /// What is written of an effect that was there before anybody called.
+    fn found_done(&self, mut parts: Parts, id: ActionId, judged: &Judged, found: &Receipt) -> Parts {
+        // The machine keeps its order: attempted without effect, then confirmed (A.3).
+        let (now, to) = (self.context.clock().now(), ActionState::ConfirmedSuccess);
+        let asks = json!({"identity": judged.identified});
+        parts.extend(attempt_parts(self.context, &self.identity, id, now, asks));
+        parts.extend(proof(id, "look", &found.evidence));
+        let detail = json!({
+            "effect": false, "receipt": found.output, "level": 2, "error": {"code": "already_present"},
+            "evidence": found.evidence,
+        });
+        parts.extend(move_parts(self.context, &self.identity, id, to, &detail));
+        parts.extend(close_parts(self.context, &self.identity, id, to, &found.evidence));
+        parts.step(self.checkpoint(&found.output))
     }
 
     /// Another action holds the intent: its receipt is ours, or we wait for it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::effect::{AccountMode, ActionState, Evidence, Lane};
+use crate::effect::{AccountMode, AccountSettings, ActionState, Evidence, Lane};
 use crate::id::{ActionId, ArtifactId, GateId, NodeId, SignalId};
 use crate::wait::GateKind;
 
@@ -322,5 +322,20 @@ pub struct AccountConnected {
     /// The id that was stored before; `null` when none was.
     pub before: Option<String>,
     /// Who connected it.
+    pub actor: String,
+}
+
+/// It was said how an account posts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccountConfigured {
+    /// Whose.
+    pub client_id: String,
+    /// On which platform.
+    pub platform: String,
+    /// The account.
+    pub account_id: String,
+    /// How it posts now: what is set.
+    pub settings: AccountSettings,
+    /// Who said so.
     pub actor: String,
 }

@@ -60,6 +60,8 @@ pub mod name {
     pub const ACCOUNT_CHANGED: &str = "account.changed";
     /// An account was connected: `{platform, account_id, id, before, actor}`.
     pub const ACCOUNT_CONNECTED: &str = "account.connected";
+    /// It was said how an account posts: `{platform, account_id, settings, actor}`.
+    pub const ACCOUNT_CONFIGURED: &str = "account.configured";
     /// A policy was put in force: `{scope, version, actor}`.
     pub const POLICY_CHANGED: &str = "policy.changed";
 }

@@ -25,7 +25,7 @@ pub struct EventType {
 }
 
 /// Every type of event that this program writes.
-pub static TYPES: [EventType; 15] = [
+pub static TYPES: [EventType; 16] = [
     event(name::STATUS_CHANGED, of::<data::StatusChanged>),
     event(name::STEP_SUCCEEDED, of::<data::StepSucceeded>),
     event(name::STEP_FAILED, of::<data::StepFailed>),
@@ -41,6 +41,7 @@ pub static TYPES: [EventType; 15] = [
     event(name::POLICY_CHANGED, of::<data::PolicyChanged>),
     event(name::ACCOUNT_CHANGED, of::<data::AccountChanged>),
     event(name::ACCOUNT_CONNECTED, of::<data::AccountConnected>),
+    event(name::ACCOUNT_CONFIGURED, of::<data::AccountConfigured>),
 ];
 
 const MOVED: [ActionState; 6] = [

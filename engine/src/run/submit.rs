@@ -7,6 +7,7 @@ use crate::access::{Denied, Principal, Scope};
 use crate::document::{self, DocumentError};
 use crate::engine::Engine;
 use crate::id::RunId;
+use crate::policy::Policy;
 use crate::store::StoreError;
 use crate::store::record::{Acceptance, Accepted};
 use crate::trace::TraceContext;
@@ -74,6 +75,14 @@ pub enum SubmitError {
     /// The principal may not.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Its account was never connected, and the policy wants to know who it is (G-011).
+    #[error("nobody has connected the account {account:?} on {platform:?}, and its policy demands to know who it is")]
+    Unregistered {
+        /// On which platform.
+        platform: String,
+        /// Which account.
+        account: String,
+    },
     /// The key was used for another command.
     #[error("the idempotency key was used for another request: command {command_id}")]
     Mismatch {
@@ -108,7 +117,23 @@ const YEARS: std::ops::Range<i32> = 1970..9999;
 
 impl Engine {
     /// Checks a command without queueing it.
-    pub fn check(&self, by: &Principal, submission: &Submission) -> Result<(), SubmitError> {
+    pub async fn check(&self, by: &Principal, submission: &Submission) -> Result<(), SubmitError> {
+        self.fits(by, submission)?;
+        self.is_registered(submission).await
+    }
+
+    /// Refuses a command for an account that has to be connected and is not. What is in the payload alone is found out by
+    /// the guard, before anything is done.
+    async fn is_registered(&self, submission: &Submission) -> Result<(), SubmitError> {
+        let (Some(platform), Some(account)) = (&submission.platform, &submission.account_id) else { return Ok(()) };
+        let guarded = self.store().guard(&submission.client_id, platform, account).await?;
+        if guarded.standing.known.is_none() && Policy::of(guarded.policies).wants_identity() {
+            return Err(SubmitError::Unregistered { platform: platform.clone(), account: account.clone() });
+        }
+        Ok(())
+    }
+
+    fn fits(&self, by: &Principal, submission: &Submission) -> Result<(), SubmitError> {
         by.require(Scope::CommandsWrite)?;
         by.may_submit(&submission.kind)?;
         if submission.payload.get("flow").is_some() {
@@ -133,7 +158,7 @@ impl Engine {
 
     /// Accepts a command; once this returns it survives any crash (I1).
     pub async fn submit(&self, by: &Principal, submission: Submission) -> Result<Receipt, SubmitError> {
-        self.check(by, &submission)?;
+        self.check(by, &submission).await?;
         let acceptance = self.acceptance(by, submission);
         let command_id = acceptance.run;
         let receipt = |command_id, replayed| Receipt { command_id, status: "QUEUED", replayed };

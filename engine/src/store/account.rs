@@ -2,10 +2,13 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
 
 use super::{Store, StoreError};
-use crate::effect::{AccountFilter, AccountMode, AccountView, Connecting, Fingerprint, ModeTurn, Standing};
+use crate::effect::{
+    AccountFilter, AccountMode, AccountSettings, AccountView, Configuring, Connecting, Fingerprint, ModeTurn, Standing,
+};
 
 /// The most accounts that a list shows; those that nothing may be done with come first.
 const MAX_LISTED: i64 = 1_000;
@@ -42,6 +45,22 @@ impl Store {
         .bind(wanted.platform)
         .bind(wanted.account)
         .bind(Json(wanted.fingerprint))
+        .bind(wanted.actor)
+        .fetch_one(&self.direct)
+        .await?;
+        Ok(view(&row)?)
+    }
+
+    /// Keeps how an account posts, with its event and its audit row; answers it as it stands then.
+    pub(crate) async fn configure_account(&self, wanted: Configuring<'_>) -> Result<AccountView, StoreError> {
+        let row = sqlx::query(
+            "select *, nullif(greatest(free_at, now()), now()) as busy_until
+             from fermata.configure_account($1, $2, $3, $4, $5)",
+        )
+        .bind(wanted.client)
+        .bind(wanted.platform)
+        .bind(wanted.account)
+        .bind(Json(wanted.settings))
         .bind(wanted.actor)
         .fetch_one(&self.direct)
         .await?;
@@ -91,7 +110,7 @@ impl Store {
     }
 }
 
-fn mode(row: &PgRow) -> Result<AccountMode, sqlx::Error> {
+pub(super) fn mode(row: &PgRow) -> Result<AccountMode, sqlx::Error> {
     let word: String = row.try_get("mode")?;
     AccountMode::parse(&word).ok_or_else(|| sqlx::Error::Decode(format!("no such mode: {word}").into()))
 }
@@ -111,5 +130,18 @@ fn view(row: &PgRow) -> Result<AccountView, sqlx::Error> {
         fingerprint: fingerprint.map(|told| told.0),
         connected_at: row.try_get("connected_at")?,
         connected_by: row.try_get("connected_by")?,
+        settings: settings(row)?,
+    })
+}
+
+fn settings(row: &PgRow) -> Result<AccountSettings, sqlx::Error> {
+    let window: Option<PgInterval> = row.try_get("rate_limit_window")?;
+    Ok(AccountSettings {
+        credential_ref: row.try_get("credential_ref")?,
+        default_caption: row.try_get("default_caption")?,
+        default_tags: row.try_get("default_tags")?,
+        privacy: row.try_get("privacy")?,
+        // It is written as seconds, and so has neither months nor days.
+        rate_limit_window_s: window.and_then(|window| u32::try_from(window.microseconds / 1_000_000).ok()),
     })
 }

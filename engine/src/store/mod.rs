@@ -7,6 +7,7 @@ pub(crate) mod access;
 mod account;
 mod audit;
 pub(crate) mod batch;
+mod guard;
 pub(crate) mod history;
 mod kill_switch;
 mod log;

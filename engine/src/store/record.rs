@@ -67,7 +67,7 @@ pub(crate) struct Record {
     pub(crate) body: Option<Raw>,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: Vec<EventRow>,
-    /// Parts that few records have (see `apply_rare` in the migrations); `ord` is added here.
+    /// Parts that few records have (see `apply_parts` in the migrations); `ord` is added here.
     pub(crate) rare: Vec<Value>,
     pub(crate) audits: Vec<Value>,
     /// The parent to tell, when a child ends.

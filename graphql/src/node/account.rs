@@ -1,7 +1,7 @@
 //! Accounts on their platforms.
 
 use async_graphql::{ComplexObject, ID, Result, SimpleObject};
-use fermata_engine::effect::{AccountView, Fingerprint as EngineFingerprint};
+use fermata_engine::effect::{AccountSettings as EngineSettings, AccountView, Fingerprint as EngineFingerprint};
 use serde_json::{Value, json};
 
 use crate::scalar::Time;
@@ -33,6 +33,8 @@ pub struct PlatformAccount {
     connected_at: Option<Time>,
     /// Who connected it.
     connected_by: Option<String>,
+    /// How it posts.
+    settings: AccountSettings,
     #[graphql(skip)]
     mode: &'static str,
 }
@@ -48,6 +50,21 @@ pub struct Fingerprint {
     display_name: Option<String>,
     /// Further ids of the platform, by their names there.
     ids: Value,
+}
+
+/// How an account posts when nothing else is said.
+#[derive(Debug, SimpleObject)]
+pub struct AccountSettings {
+    /// The name of the secret that its credentials are kept under.
+    credential_ref: Option<String>,
+    /// What a post says.
+    default_caption: Option<String>,
+    /// What a post is tagged with.
+    default_tags: Vec<String>,
+    /// Who may see a post, in the platform's words.
+    privacy: Option<String>,
+    /// The window that the platform counts its rate in, in seconds.
+    rate_limit_window_s: Option<u32>,
 }
 
 #[ComplexObject]
@@ -72,6 +89,7 @@ impl From<AccountView> for PlatformAccount {
             fingerprint: view.fingerprint.map(Fingerprint::from),
             connected_at: view.connected_at.map(Time),
             connected_by: view.connected_by,
+            settings: AccountSettings::from(view.settings),
             mode: view.mode.as_str(),
         }
     }
@@ -80,5 +98,12 @@ impl From<AccountView> for PlatformAccount {
 impl From<EngineFingerprint> for Fingerprint {
     fn from(told: EngineFingerprint) -> Self {
         Self { id: ID(told.id), handle: told.handle, display_name: told.display_name, ids: json!(told.ids) }
+    }
+}
+
+impl From<EngineSettings> for AccountSettings {
+    fn from(told: EngineSettings) -> Self {
+        let EngineSettings { credential_ref, default_caption, default_tags, privacy, rate_limit_window_s } = told;
+        Self { credential_ref, default_caption, default_tags, privacy, rate_limit_window_s }
     }
 }

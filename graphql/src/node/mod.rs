@@ -16,7 +16,7 @@ mod step;
 use async_graphql::{ID, Interface, SimpleObject};
 use serde_json::Value;
 
-pub use account::{Fingerprint, PlatformAccount};
+pub use account::{AccountSettings, Fingerprint, PlatformAccount};
 pub use action::{Action, Intent, Proof};
 pub use artifact::Artifact;
 pub use audit::AuditEntry;

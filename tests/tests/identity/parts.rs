@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::*;
 
+/// A record of one part, as a batch applies it.
+const APPLY: &str = r#"select fermata.apply_parts(now(), jsonb_build_array($1 || '{"ord": 1}'), '{1}')"#;
+
 /// Plans an action of account `main`; answers its id.
 async fn planned(stage: &Stage) -> Uuid {
     let ready = Arc::clone(&stage.platform.preparing);
@@ -17,7 +20,7 @@ async fn planned(stage: &Stage) -> Uuid {
 /// Why a part is refused; `None` when it is taken. Nothing of it stays.
 async fn refused(pool: &PgPool, part: Value) -> Option<String> {
     let mut trial = pool.begin().await.unwrap();
-    let applied = sqlx::query("select fermata.apply_rare(now(), $1)").bind(part).execute(&mut *trial).await;
+    let applied = sqlx::query(APPLY).bind(part).execute(&mut *trial).await;
     applied.err().map(|error| match error {
         sqlx::Error::Database(error) if error.code().as_deref() == Some("23514") => error.message().to_owned(),
         other => panic!("{other}"),
@@ -78,7 +81,7 @@ async fn nothing_is_sent_again_for_an_account_that_may_do_nothing() {
     let stage = stage().await;
     let action = planned(&stage).await;
     let attempt = json!({"op": "attempt", "action_id": action, "attempt_id": action, "epoch": 1});
-    sqlx::query("select fermata.apply_rare(now(), $1)").bind(attempt).execute(&stage.db.pool).await.unwrap();
+    sqlx::query(APPLY).bind(attempt).execute(&stage.db.pool).await.unwrap();
     let again = json!({"op": "resend", "action_id": action, "attempt_id": action, "epoch": 1});
     assert_eq!(refused(&stage.db.pool, again.clone()).await, None);
     stage.turn(AccountMode::ReadOnly).await;

@@ -78,6 +78,7 @@ fn refused(document: &Value) -> Vec<String> {
     }
 }
 
+/// S-010: a step is an effect or it is none; a request that could be one has to say that it is not.
 #[test]
 fn an_http_step_that_changes_things_must_be_an_effect() {
     let step = |safe: bool| with_step(json!({"id": "s", "http": {"method": "POST", "url": "http://h", "safe": safe}}));
