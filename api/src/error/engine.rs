@@ -76,10 +76,11 @@ impl From<SubmitError> for Problem {
                 Self::invalid("/type", detail).with_code("unknown_type").with("known", known)
             }
             SubmitError::Denied(denied) => denied.into(),
-            SubmitError::Unregistered { platform, account } => {
-                let connect = format!("PUT /v1/platform-accounts/{platform}/{account}");
-                Self::new(Kind::Forbidden, detail).with_code("account_unregistered").with("connect", connect)
-            }
+            SubmitError::Unregistered { .. } => Self::new(
+                Kind::Forbidden,
+                format!("{detail}; PUT /v1/platform-accounts/{{platform}}/{{account}} connects it"),
+            )
+            .with_code("account_unregistered"),
             SubmitError::Mismatch { command_id } => {
                 Self::new(Kind::IdempotencyMismatch, detail).with("command_id", command_id.to_string())
             }

@@ -1,7 +1,7 @@
 //! Policies and accounts: the same things as over REST, to the same callers.
 
 use fermata_engine::access::{Principal, Scope};
-use fermata_engine::effect::{AccountMode, AccountName, Fingerprint};
+use fermata_engine::effect::{AccountMode, AccountName, AccountSettings, Fingerprint};
 use fermata_engine::policy::PolicyDocument;
 use serde_json::{Value, json};
 
@@ -68,15 +68,24 @@ async fn an_account_is_what_rest_says_of_it_with_its_fingerprint() {
     let told = Fingerprint { id: "7".into(), handle: Some("ada".into()), display_name: None, ids };
     graph.engine.connect_account(&Principal::operator(), &named("acme", "main"), &told).await.unwrap();
     turn(&graph, "acme", "main", AccountMode::ReadOnly).await;
+    let posts = AccountSettings {
+        default_tags: vec!["news".into()],
+        rate_limit_window_s: Some(60),
+        ..AccountSettings::default()
+    };
+    graph.engine.configure_account(&Principal::operator(), &named("acme", "main"), &posts).await.unwrap();
     let asked = format!(
         "query($id: String!) {{ platformAccount(platform: \"demo\", accountId: $id) {{ {ACCOUNT}
-           fingerprint {{ id handle displayName ids }} }} }}"
+           fingerprint {{ id handle displayName ids }}
+           settings {{ credentialRef defaultCaption defaultTags privacy rateLimitWindowS }} }} }}"
     );
     let mut shown = graph.data(&asked, json!({"id": "main"})).await["platformAccount"].take();
     let fingerprint = shown["fingerprint"].take();
     assert_eq!(fingerprint, json!({"id": "7", "handle": "ada", "displayName": null, "ids": {"page_id": "9"}}));
+    let settings = as_rest(shown["settings"].take(), false);
     let mut rest = over_rest(&graph, "/v1/platform-accounts/demo/main").await;
-    assert_eq!(rest["fingerprint"].take(), json!(told));
+    assert_eq!((rest["fingerprint"].take(), rest["settings"].take()), (json!(told), settings.clone()));
+    assert_eq!(settings, json!(posts));
     assert_eq!(as_rest(shown, true), rest);
     assert_eq!(graph.data(&asked, json!({"id": "nobody"})).await["platformAccount"], Value::Null);
 }

@@ -129,7 +129,7 @@ async fn a_command_for_an_account_that_nobody_has_connected_is_refused_where_the
     assert_eq!(demand.status, 200);
     for dry_run in [true, false] {
         let problem = rest.post("/v1/commands", &command(dry_run)).await.problem(403, "account_unregistered");
-        assert_eq!(problem["connect"], "PUT /v1/platform-accounts/demo/main%2F1");
+        assert!(problem["detail"].as_str().unwrap().contains("PUT /v1/platform-accounts/"), "{problem}");
     }
     assert_eq!(put(&rest, MAIN, &rest.token, &told("7")).await.status, 200);
     assert_eq!(rest.post("/v1/commands", &command(true)).await.status, 200);

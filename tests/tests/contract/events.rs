@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use fermata_engine::Engine;
 use fermata_engine::access::Principal;
-use fermata_engine::effect::{AccountMode, AccountName, ActionState, Fingerprint, SwitchScope, SwitchTurn};
+use fermata_engine::effect::{
+    AccountMode, AccountName, AccountSettings, ActionState, Fingerprint, SwitchScope, SwitchTurn,
+};
 use fermata_engine::event::schema::TYPES;
 use fermata_engine::id::RunId;
 use fermata_engine::policy::{PolicyDocument, PolicyScope};
@@ -37,6 +39,8 @@ impl Stage {
         engine.turn_account(&by, &nobody, AccountMode::ReadOnly, "a test").await.unwrap();
         let fingerprint = Fingerprint { id: "1".into(), ..Fingerprint::default() };
         engine.connect_account(&by, &nobody, &fingerprint).await.unwrap();
+        let settings = AccountSettings { privacy: Some("public".into()), ..AccountSettings::default() };
+        engine.configure_account(&by, &nobody, &settings).await.unwrap();
         let api = Served::start(&engine).await;
         Self { db, engine, api }
     }
