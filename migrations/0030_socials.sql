@@ -19,8 +19,8 @@ create view socials with (security_invoker = true) as
 grant select on socials to fermata_reader, fermata_writer;
 grant usage on sequence platform_account_social_id_seq to fermata_writer;
 
--- Keeps how an account posts, with its event and its audit row, unless it is so. The row has the names of what changed, and what
--- they stand for in the event of their client only.
+-- Keeps how an account posts, with its event and its audit row, unless it is so. The row has
+-- only the names of what is set.
 create function configure_account(client text, platform_ text, account text, told jsonb, who text)
 returns setof platform_account language plpgsql as $$
 declare
@@ -43,11 +43,11 @@ begin
         return;
     end if;
     named := jsonb_build_object('client_id', client, 'platform', platform_, 'account_id', account, 'actor', who,
-        'settings', told - array(select k from jsonb_object_keys(told) k where told -> k in ('null', '[]')));
+        'settings', told);
     perform fermata.append(at, array[client], array[null::uuid], array['account.configured'], array[1::int2], array[named],
         jsonb_build_array(jsonb_build_object('client_id', client, 'actor', who, 'phase', 'account_configured',
-            'body', named - 'settings' || jsonb_build_object('settings',
-                (select coalesce(jsonb_agg(k order by k), '[]') from jsonb_object_keys(named -> 'settings') k)))));
+            'body', named || jsonb_build_object('settings', (select coalesce(jsonb_agg(k order by k), '[]')
+                from jsonb_object_keys(told) k where told -> k not in ('null', '[]'))))));
     return next now_is;
 end $$;
 

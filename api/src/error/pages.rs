@@ -120,11 +120,7 @@ static WORDS: &[Page] = &[
     page("scope_missing", "The token lacks the scope that the answer names.", "Use another token, or make one with that scope."),
     page("command_type_not_allowed", "The token may submit other command types only.", "Use another token."),
     page("client_not_allowed", "The token acts for another client.", "Leave `client_id` out, or use that client's token."),
-    page(
-        "account_unregistered",
-        "Nobody has connected the account that the command is for, and its policy demands to know who it is.",
-        "Connect it: `PUT /v1/platform-accounts/{platform}/{account}`.",
-    ),
+    page("account_unregistered", "Nobody has connected the account that the command is for, and its policy demands to know who it is.", "Connect it: `PUT /v1/platform-accounts/{platform}/{account}`."),
     page("unknown_type", "No workflow of that type is installed.", "`known` lists what is; a worker of a newer version may be missing."),
     page("unknown_workflow", "No workflow of that name is installed.", "GET /v1/schemas lists what is."),
     page("database_unreachable", "No connection to the database could be had; nothing was begun.", "Check that Postgres runs, that DATABASE_URL names it, and that DB_MAX_CONNECTIONS is enough for what is asked at once."),

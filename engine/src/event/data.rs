@@ -334,7 +334,7 @@ pub struct AccountConfigured {
     pub platform: String,
     /// The account.
     pub account_id: String,
-    /// How it posts now: what is set.
+    /// How it posts now.
     pub settings: AccountSettings,
     /// Who said so.
     pub actor: String,
