@@ -15,6 +15,7 @@ use super::record::move_parts;
 use super::{AccountTrouble, ActionRow, ActionState};
 use crate::event::{Severity, name};
 use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
+use crate::rigged::mutant;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::{Failure, Parts, RetryPolicy};
 
@@ -171,6 +172,9 @@ impl Performance<'_> {
     /// What the record of the attempt asks Postgres for.
     pub(super) fn asks(&self, judged: &Judged) -> Value {
         let mut asks = json!(rations(&judged.policy, self.asked_about(), rand::random()));
+        if mutant!("unrationed") {
+            asks = json!({});
+        }
         asks["heads"] = json!(judged.policy.heads());
         asks["identity"] = json!(judged.identified);
         asks
