@@ -16,6 +16,57 @@ begin
         where p.client_id = client and p.platform = platform_ and p.account_id = account);
 end $$;
 
+-- As in 0026, but that it reads an action by its key, whatever the planner was told: with `=` it walked over all of them for each
+-- move, once they had been analysed while there were none.
+create or replace function lock_rationed(at timestamptz, rare jsonb) returns void language plpgsql as $$
+declare
+    r record;
+begin
+    for r in
+        select a.client, a.platform, a.account, bool_or(a.counts) as counts from (
+            select e.x ->> 'client_id', e.x ->> 'platform', e.x ->> 'account_id', e.x ? 'concurrency'
+                from jsonb_array_elements(rare) e(x)
+                where e.x ->> 'op' in ('throttled', 'troubled') or e.x ->> 'op' = 'attempt' and e.x ? 'heads'
+            union all
+            select d.client_id, d.platform, d.account_id, false from jsonb_array_elements(rare) e(x)
+                join fermata.action d on d.id between (e.x ->> 'action_id')::uuid and (e.x ->> 'action_id')::uuid where e.x ->> 'op' = 'move'
+        ) a(client, platform, account, counts) group by 1, 2, 3 order by 1, 2, 3
+    loop
+        if r.counts then
+            -- Whoever counts calls under way does so alone.
+            insert into fermata.platform_account (client_id, platform, account_id) values (r.client, r.platform, r.account)
+                on conflict do nothing;
+        end if;
+        perform from fermata.platform_account p
+            where p.client_id = r.client and p.platform = r.platform and p.account_id = r.account for no key update;
+    end loop;
+    for r in
+        select distinct e.x -> 'spacing' ->> 'key' as key from jsonb_array_elements(rare) e(x)
+            where e.x ->> 'op' = 'attempt' and e.x ? 'spacing' order by 1
+    loop
+        insert into fermata.pace (key, free_at) values (r.key, '-infinity') on conflict do nothing;
+        perform from fermata.pace p where p.key = r.key for no key update;
+    end loop;
+    for r in
+        select b.key, max(b.window_s) as window_s from (
+            select t.x ->> 'key', (t.x ->> 'window_s')::int8 from jsonb_array_elements(rare) e(x)
+                cross join jsonb_array_elements(e.x -> 'tokens') t(x) where e.x ->> 'op' = 'attempt'
+            union all
+            select t.x ->> 'key', null from jsonb_array_elements(rare) e(x)
+                join fermata.action d on d.id between (e.x ->> 'action_id')::uuid and (e.x ->> 'action_id')::uuid
+                cross join jsonb_array_elements(d.tokens) t(x) where e.x ->> 'op' = 'move'
+        ) b(key, window_s) group by 1 order by 1
+    loop
+        if r.window_s is not null then
+            insert into fermata.budget (key, starts, ends, used)
+                select r.key, w.opens, w.opens + r.window_s * interval '1 s', 0
+                from (select fermata.window_start(at, r.window_s)) w(opens) on conflict do nothing;
+        end if;
+        -- Those of earlier windows too: they are given back to, and taken away.
+        perform from fermata.budget b where b.key = r.key order by b.starts for no key update;
+    end loop;
+end $$;
+
 -- What an action is judged by, in one look: the kill switch that is on, how its account stands, and the policies, the widest
 -- first.
 create function guard(client text, platform_ text, account text, out switch text, out mode text, out reason text, out known text,
@@ -42,6 +93,12 @@ begin
     join fermata.action a on a.id between (e.x ->> 'action_id')::uuid and (e.x ->> 'action_id')::uuid order by e.n;
 end $$;
 
+-- The intent of a plan. By its key, whatever the planner was told of the table (`tests/tests/plans.rs`).
+create function intent_of(x jsonb) returns setof fermata.intent language plpgsql stable as $$
+begin
+    return query select i.* from fermata.intent i where i.client_id = x ->> 'client_id' and i.key = x ->> 'intent_key';
+end $$;
+
 create function apply_plans(at timestamptz, parts jsonb) returns void language plpgsql as $$
 begin
     insert into fermata.policy_snapshot (client_id, hash, document, created_at)
@@ -54,15 +111,16 @@ begin
         1 + (select count(*) from fermata.action a where a.intent_id = i.id), 'queued', e.x -> 'spec' ->> 'action_type',
         e.x -> 'spec' ->> 'platform', e.x -> 'spec' ->> 'account_id', e.x -> 'spec' ->> 'lane', e.x ->> 'idempotency_key',
         e.x ->> 'payload_hash', e.x ->> 'policy_hash', e.x -> 'verdict', (e.x ->> 'epoch')::int4, at, at
-    from jsonb_array_elements(parts) e(x)
-    join fermata.intent i on i.client_id = e.x ->> 'client_id' and i.key = e.x ->> 'intent_key';
+    from jsonb_array_elements(parts) e(x) cross join lateral fermata.intent_of(e.x) i;
     update fermata.action a set state = case when t.allowed then 'preflight_passed' else 'blocked' end,
         effect = case when t.allowed then a.effect else false end
         from (select (e.x ->> 'action_id')::uuid, (e.x -> 'verdict' ->> 'allowed')::boolean
               from jsonb_array_elements(parts) e(x)) t(id, allowed)
         where a.id between t.id and t.id;
-    update fermata.intent i set current_action = (e.x ->> 'action_id')::uuid, repeat_allowed = false
-        from jsonb_array_elements(parts) e(x) where i.client_id = e.x ->> 'client_id' and i.key = e.x ->> 'intent_key';
+    update fermata.intent i set current_action = t.action, repeat_allowed = false
+        from (select (e.x ->> 'action_id')::uuid, k.id from jsonb_array_elements(parts) e(x)
+              cross join lateral fermata.intent_of(e.x) k) t(action, id)
+        where i.id between t.id and t.id;
 end $$;
 
 -- An attempt is the first proof of its action, and its level. `identity` says which id was known when the platform was asked,

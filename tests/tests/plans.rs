@@ -8,6 +8,7 @@
 use std::ops::RangeInclusive;
 
 use fermata_tests::TestDb;
+use serde_json::{Value, json};
 use sqlx::postgres::{PgArguments, PgConnection, PgPool};
 use sqlx::query::QueryScalar;
 use sqlx::{Connection, Executor, Postgres};
@@ -140,6 +141,66 @@ async fn a_dead_nodes_runs_are_moved_without_a_look_at_those_of_others() {
         let read = reads(&mut connection, sqlx::query_scalar(look).bind(SOME)).await;
         // Found, locked, moved, and told of.
         assert!(for_each(6).contains(&read), "{read}");
+    }
+}
+
+/// A connection to 2,000 actions that are over, of which the planner knows nothing.
+async fn acted(db: &TestDb) -> PgConnection {
+    let owner = PgPool::connect(&db.url).await.unwrap();
+    let fill = "
+        with i as (
+            insert into fermata.intent (id, client_id, key, spec, created_at)
+            select gen_random_uuid(), 'c', 'old ' || n, '{}', now() from generate_series(1, 2000) n returning id)
+        insert into fermata.action (id, intent_id, run_id, client_id, step_key, number, state, action_type, platform, account_id,
+            lane, idempotency_key, payload_hash, policy_hash, verdict, epoch, created_at, updated_at)
+        select gen_random_uuid(), i.id, gen_random_uuid(), 'c', 's', 1, 'queued', 'publish', 'p', 'a', 'api', 'k', 'h', 'h', '{}',
+            1, now(), now() from i";
+    db.pool.execute(fill).await.unwrap();
+    for table in ["action", "intent"] {
+        owner
+            .execute(sqlx::AssertSqlSafe(format!("alter table fermata.{table} set (autovacuum_enabled = off)")))
+            .await
+            .unwrap();
+        db.pool.execute(sqlx::AssertSqlSafe(format!("delete from fermata.{table}"))).await.unwrap();
+        let analyze = format!("vacuum (analyze, truncate off) fermata.{table}");
+        owner.execute(sqlx::AssertSqlSafe(analyze)).await.unwrap();
+    }
+    db.pool.execute(fill).await.unwrap();
+    let mut connection = db.pool.acquire().await.unwrap().detach();
+    connection.execute("set jit = off; set enable_seqscan = off").await.unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_batch_read_only_what_they_are_about() {
+    let db = TestDb::new().await;
+    let mut connection = acted(&db).await;
+    let apply = "select $2::int4 from (select fermata.judge(now(), $1) as said offset 0) j
+        cross join lateral (select fermata.apply_parts(now(), $1, array(select n from generate_series(1, $2) n)) where said = '{}') a";
+    for time in 1..=TIMES {
+        let each = |part: fn(Value) -> Value| {
+            let parts = (1..=SOME).map(|ord| {
+                let id = |kind: i32| Uuid::from_u128(u128::try_from(kind * 1_000_000 + time * 1_000 + ord).unwrap());
+                let about =
+                    json!({"ord": ord, "action_id": id(1), "intent_id": id(2), "run_id": id(3), "attempt_id": id(4)});
+                let mut whole = part(about.clone());
+                whole.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
+                whole
+            });
+            Value::from(parts.collect::<Vec<_>>())
+        };
+        let plans = each(|about| {
+            let spec = json!({"action_type": "publish", "platform": "p", "account_id": "a", "lane": "api"});
+            json!({"op": "plan", "client_id": "c", "intent_key": about["intent_id"], "step_key": "s", "epoch": 1, "spec": spec,
+                "idempotency_key": "k", "payload_hash": "h", "policy_hash": "h", "verdict": {"allowed": true}})
+        });
+        let attempts = each(|_| json!({"op": "attempt", "client_id": "c", "account_id": "a", "epoch": 1}));
+        let moves = each(|_| json!({"op": "move", "state": "confirmed_success", "effect": true}));
+        // States that were left in the same moment count too; a walk would read 2,000 and more.
+        for (parts, table) in [(plans, "intent"), (attempts, "action"), (moves, "action")] {
+            let read = reads_of(table, &mut connection, sqlx::query_scalar(apply).bind(&parts).bind(SOME)).await;
+            assert!(for_each(24).contains(&read), "{table}, time {time}: {read}");
+        }
     }
 }
 
