@@ -172,7 +172,7 @@ impl Performance<'_> {
     /// What the record of the attempt asks Postgres for.
     pub(super) fn asks(&self, judged: &Judged) -> Value {
         let mut asks = json!(rations(&judged.policy, self.asked_about(), rand::random()));
-        if mutant!("unrationed") {
+        if mutant!("no-rations") {
             asks = json!({});
         }
         asks["heads"] = json!(judged.policy.heads());

@@ -12,7 +12,7 @@ pub const ALL: &[&str] = &[
     "ack-before-commit",
     "lost-record",
     "no-rollback",
-    "unrationed",
+    "no-rations",
 ];
 
 static BROKEN: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("RIGGED_MUTANT").ok());
