@@ -69,7 +69,7 @@ end $$;
 
 -- What an action is judged by, in one look: the kill switch that is on, how its account stands, and the policies, the widest
 -- first.
-create function guard(client text, platform_ text, account text, out switch text, out mode text, out reason text, out known text,
+create function basis(client text, platform_ text, account text, out switch text, out mode text, out reason text, out known text,
                       out policies jsonb) language plpgsql stable as $$
 begin
     switch := fermata.stopped_by(client, account);

@@ -1,9 +1,10 @@
--- How an account posts, beside who it is: `socials` of the media documents (M-031, M-032) is a view of the accounts.
+-- How an account posts, beside who it is: `socials` of the media documents (M-031, M-032) is a view of the
+-- accounts that it was said of.
 
 set local search_path = fermata, pg_temp;
 
 alter table platform_account
-    add column social_id         serial      unique,
+    add column social_id         int4        unique,      -- null until it was said how it posts
     add column created_at        timestamptz not null default now(),
     -- The name of a secret, never one (C-22).
     add column credential_ref    text,
@@ -12,15 +13,17 @@ alter table platform_account
     add column privacy           text,
     add column rate_limit_window interval    check (rate_limit_window > interval '0');
 
+-- Not a default: an insert that finds the account there would take a number each time.
+create sequence socials_id as int4 owned by platform_account.social_id;
+
 create view socials with (security_invoker = true) as
     select p.social_id as id, p.platform as provider, p.account_id, p.credential_ref, p.default_caption, p.default_tags,
         p.privacy, p.rate_limit_window, p.created_at, p.client_id
-    from fermata.platform_account p;
+    from fermata.platform_account p where p.social_id is not null;
 grant select on socials to fermata_reader, fermata_writer;
-grant usage on sequence platform_account_social_id_seq to fermata_writer;
+grant usage on sequence socials_id to fermata_writer;
 
--- Keeps how an account posts, with its event and its audit row, unless it is so. The row has
--- only the names of what is set.
+-- Keeps how an account posts, with its event and its audit row, unless it is so. The row has only the names of what is set.
 create function configure_account(client text, platform_ text, account text, told jsonb, who text)
 returns setof platform_account language plpgsql as $$
 declare
@@ -33,7 +36,8 @@ begin
         on conflict do nothing;
     select * into before from fermata.platform_account p
         where p.client_id = client and p.platform = platform_ and p.account_id = account for no key update;
-    update fermata.platform_account p set credential_ref = told ->> 'credential_ref',
+    update fermata.platform_account p set social_id = coalesce(p.social_id, nextval('fermata.socials_id')),
+        credential_ref = told ->> 'credential_ref',
         default_caption = told ->> 'default_caption',
         default_tags = array(select t from jsonb_array_elements_text(told -> 'default_tags') t),
         privacy = told ->> 'privacy', rate_limit_window = (told ->> 'rate_limit_window_s')::int8 * interval '1 s'

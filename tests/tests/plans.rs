@@ -144,7 +144,7 @@ async fn a_dead_nodes_runs_are_moved_without_a_look_at_those_of_others() {
     }
 }
 
-/// A connection to 2,000 actions that are over, of which the planner knows nothing.
+/// A connection to 2,000 actions of other runs, of which the planner knows nothing.
 async fn acted(db: &TestDb) -> PgConnection {
     let owner = PgPool::connect(&db.url).await.unwrap();
     let fill = "

@@ -145,6 +145,9 @@ async fn how_an_account_posts_is_kept_whole_shown_and_told_and_no_secret_is_in_i
         "credential_ref": "demo-main", "default_caption": "hello", "default_tags": ["news", "b"], "privacy": "public",
         "rate_limit_window_s": 90_000,
     });
+    // It is known, and nobody has said how it posts: it takes no number.
+    put(&rest, "/v1/platform-accounts/demo/other", &acme, &told("8")).await;
+    put(&rest, MAIN, &acme, &told("7")).await;
     let configured = put(&rest, &path, &acme, &all).await.json();
     assert_eq!((&configured["settings"], &configured["account_id"]), (&all, &json!("main/1")));
     assert_eq!(put(&rest, &path, &acme, &all).await.json(), configured, "the same again changes nothing");

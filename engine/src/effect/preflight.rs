@@ -45,13 +45,13 @@ impl Performance<'_> {
     /// What the kill switches and the policy in force say of it now.
     pub(super) async fn judge(&self) -> Result<Judged, Stage> {
         let (host, question) = (&self.context.session.host, self.asked_about());
-        let guarded = host.store.guard(question.client, question.platform, question.account).await.map_err(unread)?;
-        let policy = Policy::of(guarded.policies);
-        let verdict = match guarded.switch {
+        let basis = host.store.basis(question.client, question.platform, question.account).await.map_err(unread)?;
+        let policy = Policy::of(basis.policies);
+        let verdict = match basis.switch {
             Some(switch) => Verdict::stopped(&policy, &switch),
             None => self.verdict(&policy),
         };
-        Ok(Judged { policy, verdict, standing: guarded.standing, identified: Identified::default() })
+        Ok(Judged { policy, verdict, standing: basis.standing, identified: Identified::default() })
     }
 
     fn verdict(&self, policy: &Policy) -> Verdict {

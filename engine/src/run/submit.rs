@@ -126,8 +126,8 @@ impl Engine {
     /// the guard, before anything is done.
     async fn is_registered(&self, submission: &Submission) -> Result<(), SubmitError> {
         let (Some(platform), Some(account)) = (&submission.platform, &submission.account_id) else { return Ok(()) };
-        let guarded = self.store().guard(&submission.client_id, platform, account).await?;
-        if guarded.standing.known.is_none() && Policy::of(guarded.policies).wants_identity() {
+        let basis = self.store().basis(&submission.client_id, platform, account).await?;
+        if basis.standing.known.is_none() && Policy::of(basis.policies).wants_identity() {
             return Err(SubmitError::Unregistered { platform: platform.clone(), account: account.clone() });
         }
         Ok(())

@@ -78,8 +78,7 @@ impl Store {
         .bind(account)
         .fetch_optional(&self.direct)
         .await?;
-        let Some(row) = row else { return Ok(Standing::default()) };
-        Ok(Standing { mode: mode(&row)?, reason: row.try_get("reason")?, known: row.try_get("known")? })
+        Ok(row.as_ref().map(standing).transpose()?.unwrap_or_default())
     }
 
     /// An account of a client, by client, platform and account.
@@ -110,7 +109,11 @@ impl Store {
     }
 }
 
-pub(super) fn mode(row: &PgRow) -> Result<AccountMode, sqlx::Error> {
+pub(super) fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
+    Ok(Standing { mode: mode(row)?, reason: row.try_get("reason")?, known: row.try_get("known")? })
+}
+
+fn mode(row: &PgRow) -> Result<AccountMode, sqlx::Error> {
     let word: String = row.try_get("mode")?;
     AccountMode::parse(&word).ok_or_else(|| sqlx::Error::Decode(format!("no such mode: {word}").into()))
 }

@@ -6,8 +6,8 @@
 pub(crate) mod access;
 mod account;
 mod audit;
+mod basis;
 pub(crate) mod batch;
-mod guard;
 pub(crate) mod history;
 mod kill_switch;
 mod log;
