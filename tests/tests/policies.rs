@@ -25,11 +25,15 @@ use tokio::sync::Semaphore;
 
 mod ceilings;
 mod dry_run;
+mod queued;
 mod repeats;
 mod throttled;
 mod words;
 
 const LEASE: Duration = Duration::from_secs(30);
+/// Runs that went on only when the time that they were told had come.
+const BY_TIME: &str = "select count(*) from fermata.outcome o join fermata.event e on e.run_id = o.id
+    and e.type = 'rate.limited' where o.ended_at >= (e.data ->> 'until')::timestamptz";
 
 /// A platform that counts calls, knows how many were under way at once, and may ask to be left alone.
 #[derive(Clone)]
@@ -394,10 +398,7 @@ async fn no_more_calls_of_an_account_are_under_way_than_its_policy_says() {
     }
     let (_, most) = *stage.platform.at_once.lock().unwrap();
     assert_eq!((most, stage.platform.calls()), (3, 12));
-    let by_time =
-        "select count(*) from fermata.outcome o join fermata.event e on e.run_id = o.id and e.type = 'rate.limited'
-        where o.ended_at >= (e.data ->> 'until')::timestamptz";
-    assert_eq!(stage.db.count(by_time).await, 0, "the end of a call wakes the next one, and not the time");
+    assert_eq!(stage.db.count(BY_TIME).await, 0, "the end of a call wakes the next one, and not the time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,7 @@ impl Performance<'_> {
         let decision = judged.verdict.decision;
         match (decision, judged.standing.forbids(&judged.policy)) {
             (Decision::Block, _) => Ok(judged),
-            (Decision::Wait, _) => Err(self.put_off(&judged.verdict).await),
+            (Decision::Wait, _) => Err(self.put_off(&judged.verdict, None).await),
             (Decision::Allow | Decision::Approve, Some(verdict)) => Ok(Judged { verdict, ..judged }),
             (Decision::Allow, None) => self.unrationed(judged).await,
             (Decision::Approve, None) => self.approved(judged).await,
@@ -94,7 +94,7 @@ impl Performance<'_> {
         }
         match self.context.session.host.store.rationed(&asks).await {
             Ok(Some(why)) => match Verdict::of_wait(&judged.policy, &why) {
-                Some(verdict) if verdict.rule != "concurrency" => Err(self.put_off(&verdict).await),
+                Some(verdict) if verdict.rule != "concurrency" => Err(self.put_off(&verdict, None).await),
                 _ => Ok(judged),
             },
             // The attempt asks again, and that counts.
@@ -113,8 +113,8 @@ impl Performance<'_> {
         named.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 
-    /// Says that it has to wait, and waits.
-    async fn put_off(&self, verdict: &Verdict) -> Stage {
+    /// Says that it has to wait, and waits; `part` is what Postgres is told as the run is put away.
+    async fn put_off(&self, verdict: &Verdict, part: Option<Value>) -> Stage {
         let (spec, session) = (self.spec(), &self.context.session);
         let told = json!({
             "platform": spec.platform, "account_id": spec.account_id, "action_type": spec.action_type, "rule": verdict.rule,
@@ -127,8 +127,17 @@ impl Performance<'_> {
             _ => Reason::RateLimited,
         };
         // Once, and not until then: whoever waits for a call to end is woken by that.
-        session.wait(Wait { reason, due: verdict.until }).await;
+        session.wait_and_tell(Wait { reason, due: verdict.until }, part).await;
         Stage::Again
+    }
+
+    /// The part by which Postgres looks once more whether a call has ended, as the run is put away to wait for that.
+    fn queues(&self, judged: &Judged, verdict: &Verdict) -> Option<Value> {
+        let mut part = self.account();
+        part.insert("op".to_owned(), "queue".into());
+        part.insert("run_id".to_owned(), json!(self.context.run_id()));
+        part.insert("concurrency".to_owned(), json!(rations(&judged.policy, self.asked_about(), 0.0).concurrency));
+        (verdict.rule == "concurrency").then(|| part.into())
     }
 
     async fn approved(&self, judged: Judged) -> Result<Judged, Stage> {
@@ -195,7 +204,7 @@ impl Performance<'_> {
         self.context.session.write(parts).await;
         self.remember(action.id, ActionState::Cancelled, |_| {});
         match wait {
-            Some(verdict) => self.put_off(&verdict).await,
+            Some(verdict) => self.put_off(&verdict, self.queues(judged, &verdict)).await,
             None => Stage::Again,
         }
     }

@@ -57,7 +57,7 @@ enum Ended {
     /// Somebody must leave.
     Exit(Exit),
     /// Only waits are left.
-    Idle { due: Option<DateTime<Utc>>, reason: Reason },
+    Idle { due: Option<DateTime<Utc>>, reason: Reason, told: Vec<Value> },
     /// The command's deadline has passed.
     Deadline,
 }
@@ -164,7 +164,7 @@ async fn follow(session: &Session, body: &mut Body<'_>) -> Ended {
             Err(ended) => return ended,
             Ok(Standing::Exit(exit)) => return Ended::Exit(exit),
             Ok(_) if overdue => return Ended::Deadline,
-            Ok(Standing::Idle { due, reason }) => return Ended::Idle { due, reason },
+            Ok(Standing::Idle { due, reason, told }) => return Ended::Idle { due, reason, told },
             Ok(Standing::Mail) => {
                 if let Err(error) = read_mail(session).await {
                     return Ended::Exit(Exit::GiveBack(error.to_string()));
@@ -212,7 +212,9 @@ async fn conclude(session: &Arc<Session>, ended: Ended) -> &'static str {
             let due = session.clock().now() + TimeDelta::from_std(pause).unwrap_or_default();
             suspend(session, Some(due), Reason::Backoff, Parts::default()).await
         }
-        Ended::Idle { due, reason } => suspend(session, due, reason, Parts::default()).await,
+        Ended::Idle { due, reason, told } => {
+            suspend(session, due, reason, Parts { rare: told, ..Parts::default() }).await
+        }
         Ended::Deadline => {
             finish(session, "FAILED", &json!(Failure::new("deadline_exceeded", "the command's deadline has passed")))
                 .await

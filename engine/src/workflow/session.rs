@@ -82,7 +82,7 @@ pub(crate) struct State {
     inbox: i32,
     cancel: bool,
     draining: bool,
-    waits: HashMap<u64, Wait>,
+    waits: HashMap<u64, Waits>,
     next_wait: u64,
     active: usize,
     riding: Riding,
@@ -113,6 +113,10 @@ impl Drop for Active<'_> {
 
 struct Waiting<'a>(&'a Session, u64);
 
+/// What a run waits for, and what its record tells Postgres of that if the run is put away meanwhile.
+#[derive(Debug)]
+struct Waits(Wait, Option<Value>);
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.state().waits.remove(&self.1);
@@ -127,7 +131,7 @@ pub(crate) enum Standing {
     /// Something arrived that the mailbox does not show yet.
     Mail,
     /// Only waits are left: the run can be put away until then.
-    Idle { due: Option<DateTime<Utc>>, reason: Reason },
+    Idle { due: Option<DateTime<Utc>>, reason: Reason, told: Vec<Value> },
     /// A body runs or a record is on its way.
     Busy,
     /// The same, and meanwhile there is something to be kept that has no record to ride with.
@@ -222,12 +226,17 @@ impl Session {
     /// Waits until something arrives or `due`; the run may be put away meanwhile, and then the
     /// code after this call never runs in this delivery.
     pub(crate) async fn wait(&self, wait: Wait) {
+        self.wait_and_tell(wait, None).await;
+    }
+
+    /// The same; the record that puts the run away has the rare part `told`.
+    pub(crate) async fn wait_and_tell(&self, wait: Wait, told: Option<Value>) {
         let arrived = self.mail.notified();
         let _waiting = {
             let mut state = self.state();
             let id = state.next_wait;
             state.next_wait += 1;
-            state.waits.insert(id, wait);
+            state.waits.insert(id, Waits(wait, told));
             Waiting(self, id)
         };
         match wait.due {
@@ -457,10 +466,11 @@ impl Session {
         if state.cancel && state.unsettled.is_empty() {
             return Standing::Exit(Exit::Cancelled);
         }
-        let due = state.waits.values().filter_map(|wait| wait.due).min();
+        let due = state.waits.values().filter_map(|Waits(wait, _)| wait.due).min();
         // The lowest reason is the one that a person most wants to know of.
-        let reason = state.waits.values().map(|wait| wait.reason).min().unwrap_or(Reason::Timer);
-        Standing::Idle { due, reason }
+        let reason = state.waits.values().map(|Waits(wait, _)| wait.reason).min().unwrap_or(Reason::Timer);
+        let told = state.waits.values().filter_map(|Waits(_, told)| told.clone()).collect();
+        Standing::Idle { due, reason, told }
     }
 
     /// How much of the inbox there is, before the mailbox is read.

@@ -240,8 +240,8 @@ fn makes_ready(group: &[Entry], answer: &Answer, taken: &HashSet<RunId>) -> bool
             answer.applied.get(&ord).is_some_and(|(inbox, _)| record.kind == Kind::Suspend && *inbox != record.inbox)
         };
         record.parent.is_some()
-            // The end of a call may have woken another run that waited for it.
-            || record.rare.iter().any(|part| matches!(part.get("op").and_then(Value::as_str), Some("child" | "move")))
+            // The end of a call may have woken another run that waited for it, or one that was about to.
+            || record.rare.iter().any(|part| matches!(part.get("op").and_then(Value::as_str), Some("child" | "move" | "queue")))
             || (record.kind == Kind::HandBack || mail()) && !taken.contains(&record.run)
     })
 }
