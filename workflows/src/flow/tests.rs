@@ -25,7 +25,7 @@ pub(super) fn effect(change: impl FnOnce(&mut Value)) -> Value {
         "look": {"http": {
             "request": {"method": "GET", "url": "${env.site}/posts", "save": {"id": "/posts/0/id"}},
             "present": [{"at": "/posts/0", "is": "present"}]}},
-        "call": {"http": {"method": "POST", "url": "${env.site}/posts", "headers": {"Idempotency-Key": "${effect.key}"},
+        "call": {"http": {"method": "POST", "url": "${env.site}/posts",
             "json": {"text": "${inputs.text}"}, "save": {"id": "/id"}}},
     });
     change(&mut effect);
@@ -210,8 +210,15 @@ fn what_identifies_an_effect_does_not_depend_on_the_installation() {
 
 #[test]
 fn an_effect_cannot_promise_what_its_parts_do_not_give() {
-    let no_key = effect(|it| it["call"]["http"]["headers"] = json!({}));
-    assert_eq!(refused(&no_key), ["/steps/0/effect/honours_keys"]);
+    let click = json!({"browser": {"click": {"role": "button"}, "confirm": {"text": "x"}}});
+    let keyed_click = effect(|it| it["call"] = click.clone());
+    assert_eq!(refused(&keyed_click), ["/steps/0/effect/honours_keys"]);
+    let unguarded = effect(|it| {
+        it["honours_keys"] = json!(false);
+        it["call"] = click;
+        it["look"] = Value::Null;
+    });
+    assert_eq!(refused(&unguarded), ["/steps/0/effect"]);
     let blind = effect(|it| {
         it["look"] = Value::Null;
         it["absence"] = json!("conclusive");

@@ -23,7 +23,8 @@ pub struct EffectStep {
     /// A key or time bucket where the same thing may be meant twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<Late<Text>>,
-    /// The platform's promise that the same `Idempotency-Key` never applies twice.
+    /// The platform's promise that the same `Idempotency-Key` never applies twice. That header goes with each call by http;
+    /// where the platform wants the key elsewhere, it is `${effect.key}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub honours_keys: Option<Late<bool>>,
     /// How long the call may take, in seconds; 30 when left out.

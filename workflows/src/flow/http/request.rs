@@ -14,6 +14,8 @@ use crate::flow::late::{Late, Text};
 use crate::flow::limits::{HTTP_TIMEOUT, MAX_TIMEOUT_S};
 use crate::flow::scope::{FillError, Scope};
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// A request that is ready to be sent. It may hold secrets in every part but its host.
 #[derive(Clone)]
 pub(crate) struct Request {
@@ -60,6 +62,13 @@ impl Request {
         self
     }
 
+    /// The same with the key of its effect (the IETF's Idempotency-Key header draft; S-022, S-038), unless the flow wrote
+    /// that header itself.
+    pub(crate) fn keyed(self, key: &str) -> Self {
+        let written = self.headers.iter().any(|(name, _)| name.as_str() == IDEMPOTENCY_KEY);
+        if written { self } else { self.with_header(IDEMPOTENCY_KEY, key) }
+    }
+
     /// The same with where it comes from: the lease (`Fermata-Fence`) and the place in the trace.
     pub(crate) fn sent_by(self, fence: &str, trace: TraceContext) -> Self {
         self.with_header("fermata-fence", fence).with_header("traceparent", &trace.to_string())
@@ -67,7 +76,7 @@ impl Request {
 
     /// The same with a header of our own, in place of one that the flow named the same.
     fn with_header(mut self, name: &'static str, value: &str) -> Self {
-        // What we put into headers (fences, dates) is visible ASCII.
+        // What we put into headers (keys, fences, dates) is visible ASCII.
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.retain(|(other, _)| other.as_str() != name);
             self.headers.push((HeaderName::from_static(name), value));
@@ -153,6 +162,18 @@ mod tests {
     fn a_form_is_encoded() {
         let request = filled(json!({"method": "POST", "url": "http://h", "form": {"q": "${inputs.q}"}})).unwrap();
         assert_eq!(request.body.unwrap(), b"q=a%26b+c");
+    }
+
+    #[test]
+    fn a_call_carries_the_key_of_its_effect_unless_the_flow_wrote_one_itself() {
+        let sent = |headers: Value| {
+            let request =
+                filled(json!({"method": "POST", "url": "http://h", "headers": headers})).unwrap().keyed("ours");
+            let keys = request.headers.into_iter().filter(|(name, _)| name == IDEMPOTENCY_KEY);
+            keys.map(|(_, value)| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(json!({})), ["ours"]);
+        assert_eq!(sent(json!({"Idempotency-Key": "theirs"})), ["theirs"]);
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl FlowEffect {
         if left.is_zero() {
             return not_sent("call_too_late", "the call's time was over before it began", true);
         }
-        let request = request.within(left).sent_by(&permit.fence(), permit.trace());
+        let request = request.within(left).keyed(permit.idempotency_key()).sent_by(&permit.fence(), permit.trace());
         let answer = self.run.tools.http.send(request).await;
         call_outcome(call, self.spec.honours_keys, answer)
     }

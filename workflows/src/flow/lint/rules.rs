@@ -290,16 +290,19 @@ impl Rules<'_> {
 
     fn promises(&mut self, effect: &EffectStep, pointer: &str) {
         let claims_keys = effect.honours_keys.as_ref().is_some_and(|keys| *keys.written() != Value::Bool(false));
-        let sends_key = match &effect.call {
-            Call::Http(call) => serde_json::to_string(call).is_ok_and(|text| text.contains("effect.key")),
-            Call::Browser(_) => false,
-        };
-        if claims_keys && !sends_key {
-            let message = "the platform is said to honour keys, and the call sends none";
-            let remedy = "send `Idempotency-Key: ${effect.key}`, or remove `honours_keys`";
-            self.error(&below(pointer, "honours_keys"), message, remedy);
+        let clicks = matches!(effect.call, Call::Browser(_));
+        if claims_keys && clicks {
+            let message = "a click carries no key that the platform could honour";
+            self.error(&below(pointer, "honours_keys"), message, "remove `honours_keys`, or make the call by http");
         }
         if effect.look.is_some() {
+            return;
+        }
+        if clicks {
+            // S-022.
+            let message =
+                "nothing tells whether it was done before, and a click carries no key: it could be done twice";
+            self.error(pointer, message, "add a `look`");
             return;
         }
         if may_conclude(effect) {
