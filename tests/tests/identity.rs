@@ -412,6 +412,14 @@ async fn nothing_is_sent_again_for_an_account_that_may_do_nothing_until_a_person
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_again_that_a_policy_has_come_to_forbid() {
+    let forbidden = json!({"allowed_actions": {}});
+    let (stage, run) = lost_meanwhile(async |stage: &Stage| stage.put(forbidden).await).await;
+    stage.decide(run, Decision { approve: true, ..Decision::default() }).await.unwrap();
+    assert_eq!(stage.ended(run).await.0, "SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_again_as_somebody_else() {
     let (stage, _) = lost_meanwhile(async |stage: &Stage| stage.platform.say(Says::Is("2"))).await;
     let account = stage.account().await;

@@ -9,6 +9,7 @@ pub mod action;
 pub mod bench;
 pub mod browser;
 mod catalog;
+mod checkers;
 pub mod flow;
 mod host;
 mod installation;

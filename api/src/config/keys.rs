@@ -359,6 +359,12 @@ pub static GROUPS: &[Group] = &[
             )
             .example("demo_site=http://127.0.0.1:7079,shop=https://shop.example.com"),
             Key::new(
+                "CHECKERS",
+                Kind::Sites,
+                "Programs that say which flags content has, by the names in `compliance.checkers` of policies (docs/policies.md).",
+            )
+            .example("brand=http://127.0.0.1:9400/check"),
+            Key::new(
                 "ALLOW_PRIVATE_HOSTS",
                 Kind::HostPatterns,
                 "Further hosts that flows may call: names and *.suffixes as written in an address, addresses, networks.",

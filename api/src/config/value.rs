@@ -204,7 +204,7 @@ fn parse_sites(raw: &str) -> Result<Vec<String>, Fault> {
         return Err(Fault::new("holds something that is not a name and a web address", remedy));
     }
     let repeated = sites.iter().enumerate().any(|(at, site)| sites[..at].iter().any(|other| other.name == site.name));
-    if repeated { Err(Fault::new("names a site twice", remedy)) } else { Ok(found) }
+    if repeated { Err(Fault::new("has a name twice", remedy)) } else { Ok(found) }
 }
 
 /// Sites as an object of addresses by name; `None` where a list cannot be told apart or names one twice.

@@ -124,13 +124,17 @@ async fn a_fingerprint_that_does_not_fit_is_pointed_out_and_nothing_is_kept() {
 async fn a_command_for_an_account_that_nobody_has_connected_is_refused_where_the_policy_demands_to_know_it() {
     let rest = Rest::new().await;
     let command = |dry_run: bool| envelope(&json!({"platform": "demo", "account_id": "main/1", "dry_run": dry_run}));
-    assert_eq!(rest.post("/v1/commands", &command(false)).await.status, 202, "nothing demands it yet");
+    let keyed = envelope(&json!({"platform": "demo", "account_id": "main/1", "idempotency_key": "once"}));
+    let first = rest.post("/v1/commands", &keyed).await;
+    assert_eq!(first.status, 202, "nothing demands it yet");
     let demand = put(&rest, "/v1/policies/client:acme", &rest.token, &json!({"identity": "required"})).await;
     assert_eq!(demand.status, 200);
     for dry_run in [true, false] {
         let problem = rest.post("/v1/commands", &command(dry_run)).await.problem(403, "account_unregistered");
         assert!(problem["detail"].as_str().unwrap().contains("PUT /v1/platform-accounts/"), "{problem}");
     }
+    let again = rest.post("/v1/commands", &keyed).await.json();
+    assert_eq!(again["command_id"], first.json()["command_id"], "what was accepted before is answered as before");
     assert_eq!(put(&rest, MAIN, &rest.token, &told("7")).await.status, 200);
     assert_eq!(rest.post("/v1/commands", &command(true)).await.status, 200);
     assert_eq!(rest.post("/v1/commands", &command(false)).await.status, 202);

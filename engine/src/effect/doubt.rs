@@ -55,7 +55,7 @@ impl Performance<'_> {
         let pause = UNKNOWN_LOOKS.get(usize::from(action.looks)).copied();
         let due = pause.and_then(|pause| TimeDelta::from_std(pause).ok()).map(|pause| action.updated_at + pause);
         if due.is_none_or(|due| self.context.clock().now() < due) {
-            self.context.session.wait(Wait { reason: Reason::Takeover, due }).await;
+            self.context.session.wait(Wait::new(Reason::Takeover, due)).await;
             return Stage::Again;
         }
         let active = self.context.session.active();

@@ -12,7 +12,6 @@ use super::record::move_parts;
 use super::{AccountMode, AccountTrouble, ActionRow, ActionState};
 use crate::id::ActionId;
 use crate::policy::{Decision, Policy, Verdict};
-use crate::store::StoreError;
 use crate::trace::Part;
 use crate::workflow::{Failure, Parts, StepError};
 
@@ -72,12 +71,6 @@ impl Identified {
 }
 
 impl Performance<'_> {
-    /// How its account stands.
-    pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
-        let spec = self.spec();
-        self.context.session.host.store.standing(self.context.client_id(), &spec.platform, &spec.account_id).await
-    }
-
     /// The id that the platform gives when it is asked as whom it would act; `None` where there is no way to ask.
     async fn asked_who(&self) -> Result<Option<String>, StepError> {
         let began = self.context.clock().now();
@@ -87,14 +80,18 @@ impl Performance<'_> {
         Ok(told?.map(|fingerprint| fingerprint.id))
     }
 
-    /// Whether a call may be sent again: the platform honours keys, and the account may act, and as itself. It may have got into
-    /// trouble since the call; whether that was made is then found out by looking, or by a person.
+    /// Whether a call may be sent again: the platform honours keys, nothing forbids it by now, and the account may act, and as
+    /// itself. Much may have changed since the call; whether that was made is then found out by looking, or by a person. What
+    /// would have to wait, or be approved, has begun: that is not asked again.
     pub(super) async fn resendable(&self, action: &ActionRow) -> Result<bool, StepError> {
         if !self.spec().honours_keys || action.answer.is_some() {
             return Ok(false);
         }
-        let standing = self.standing().await.map_err(|error| StepError::retry("account_unread", error.to_string()))?;
-        let Standing { mode: AccountMode::Normal, known, .. } = standing else { return Ok(false) };
+        let judged = self.judge().await.map_err(|error| StepError::retry("policy_unread", error.to_string()))?;
+        let Standing { mode: AccountMode::Normal, known, .. } = judged.standing else { return Ok(false) };
+        if judged.verdict.decision == Decision::Block {
+            return Ok(false);
+        }
         let seen = if known.is_some() { self.asked_who().await? } else { None };
         Identified { known, seen }.mismatch().map_or(Ok(true), |failure| Err(StepError::Fail(failure)))
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing::{Instrument as _, info_span, warn};
 
 use super::permit::{Passed, guard};
-use super::preflight::{Judged, kill_switch};
+use super::preflight::{Judged, kill_switch, unread};
 use super::record::{Identity, attempt_parts, move_parts, resend_parts};
 use super::{
     ActionRow, ActionState, CallOutcome, Effect, EffectSpec, Look, Next, Prepared, Receipt, Settling, Sighting,
@@ -152,7 +152,7 @@ impl Performance<'_> {
 
     /// What a plan of another delivery is judged by now, and as whom it would be done.
     async fn judged_again(&mut self, action: &ActionRow) -> Result<Judged, Stage> {
-        let judged = self.judge().await?;
+        let judged = self.judge().await.map_err(unread)?;
         if judged.policy.hash() != action.policy_hash {
             return Err(self.turned_away(action, &judged, &Value::Null).await);
         }

@@ -109,7 +109,7 @@ impl Performance<'_> {
             return self.fulfilled(&held).await;
         }
         let due = self.context.clock().now() + INTENT_HELD;
-        self.context.session.wait(Wait { reason: Reason::IntentHeld, due: Some(due) }).await;
+        self.context.session.wait(Wait::new(Reason::IntentHeld, Some(due))).await;
         Stage::Again
     }
 

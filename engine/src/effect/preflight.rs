@@ -16,6 +16,7 @@ use super::{AccountTrouble, ActionRow, ActionState};
 use crate::event::{Severity, name};
 use crate::policy::{Decision, Policy, Question, Verdict, judge, rations};
 use crate::rigged::mutant;
+use crate::store::StoreError;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::{Failure, Parts, RetryPolicy};
 
@@ -43,15 +44,28 @@ impl Performance<'_> {
     }
 
     /// What the kill switches and the policy in force say of it now.
-    pub(super) async fn judge(&self) -> Result<Judged, Stage> {
+    pub(super) async fn judge(&self) -> Result<Judged, StoreError> {
         let (host, question) = (&self.context.session.host, self.asked_about());
-        let basis = host.store.basis(question.client, question.platform, question.account).await.map_err(unread)?;
+        let basis = host.store.basis(question.client, question.platform, question.account).await?;
         let policy = Policy::of(basis.policies);
         let verdict = match basis.switch {
             Some(switch) => Verdict::stopped(&policy, &switch),
             None => self.verdict(&policy),
         };
         Ok(Judged { policy, verdict, standing: basis.standing, identified: Identified::default() })
+    }
+
+    /// The same with what the checkers of its content say.
+    async fn checked(&self, judged: Judged) -> Result<Judged, Stage> {
+        let checkers = self.context.session.host.registry.checkers();
+        let asked = (&judged.policy, self.asked_about());
+        match checkers.judge(asked, judged.verdict, self.context.clock()).await {
+            Ok(verdict) => Ok(Judged { verdict, ..judged }),
+            Err(why) => {
+                let failure = Failure::new("content_unchecked", why.to_string());
+                Err(Stage::Failed { failure, retry: true, after: None, parts: Parts::default() })
+            }
+        }
     }
 
     fn verdict(&self, policy: &Policy) -> Verdict {
@@ -69,7 +83,7 @@ impl Performance<'_> {
     /// A verdict to go on with: allowed, or blocked. Waits for what has to pass first, and asks whom it has to ask; then
     /// everything is looked at again.
     pub(super) async fn preflight(&self) -> Result<Judged, Stage> {
-        let judged = self.unrepeated(self.judge().await?).await?;
+        let judged = self.unrepeated(self.checked(self.judge().await.map_err(unread)?).await?).await?;
         let decision = judged.verdict.decision;
         match (decision, judged.standing.forbids(&judged.policy)) {
             (Decision::Block, _) => Ok(judged),
@@ -127,7 +141,7 @@ impl Performance<'_> {
             _ => Reason::RateLimited,
         };
         // Once, and not until then: whoever waits for a call to end is woken by that.
-        session.wait_and_tell(Wait { reason, due: verdict.until }, part).await;
+        session.wait(Wait { reason, due: verdict.until, told: part }).await;
         Stage::Again
     }
 
@@ -158,7 +172,7 @@ impl Performance<'_> {
                 Ok(Judged { verdict, ..judged })
             }
             None => {
-                self.context.session.wait(Wait { reason: Reason::Approval, due: None }).await;
+                self.context.session.wait(Wait::new(Reason::Approval, None)).await;
                 Err(Stage::Again)
             }
         }
@@ -247,7 +261,7 @@ impl Performance<'_> {
 
 /// Nobody knows what is allowed, so nothing is done.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(super) fn unread(error: crate::store::StoreError) -> Stage {
+pub(super) fn unread(error: StoreError) -> Stage {
     let failure = Failure::new("policy_unread", error.to_string());
     Stage::Failed { failure, retry: true, after: None, parts: Parts::default() }
 }

@@ -15,9 +15,10 @@ use super::{Decision, Misfit, Part, Policy, PolicyError, Question, Rations, Verd
 use super::{fingerprints, judge, rations, unless_repeated};
 use crate::access::{NoClient, Principal, Scope};
 use crate::document;
-use crate::effect::{EVERY, Lane, intent_key};
+use crate::effect::{EVERY, Lane, Standing, intent_key};
 use crate::engine::Engine;
 use crate::store::StoreError;
+use crate::store::basis::Basis;
 use crate::workflow::{Failure, Foreseen, Reached};
 
 /// An action that somebody thinks of.
@@ -101,6 +102,13 @@ struct Asked<'a> {
     now: DateTime<Utc>,
 }
 
+/// What it is judged by.
+struct Ground {
+    policy: Policy,
+    switch: Option<String>,
+    standing: Standing,
+}
+
 /// What the actions before one would have taken.
 #[derive(Default)]
 struct Taken {
@@ -169,10 +177,10 @@ impl Engine {
             action_type: &proposal.action_type,
             payload: &proposal.payload,
         };
-        let policy = Policy::of(self.store().policies_of(client, question.platform, question.account).await?);
+        let ground = self.ground(client, question.platform, question.account).await?;
         let asked = Asked { question, intent: None, now: proposal.at.unwrap_or_else(|| self.clock().now()) };
-        let verdict = self.verdict(&policy, &asked, &Taken::default()).await?;
-        Ok(Evaluation { verdict, policy: policy.parts().to_vec(), actions: None, unseen: Vec::new() })
+        let verdict = self.verdict(&ground, &asked, &Taken::default()).await?;
+        Ok(Evaluation { verdict, policy: ground.policy.parts().to_vec(), actions: None, unseen: Vec::new() })
     }
 
     /// What would become of everything that a run would do, and why; nothing is done.
@@ -191,24 +199,23 @@ impl Engine {
         let foresight = foresight.ok_or_else(|| PolicyError::at("", "such a run cannot be told in advance"))?;
         let foresight = foresight.map_err(|failure| PolicyError::Invalid(misfits(&failure)))?;
         let now = proposal.at.unwrap_or_else(|| self.clock().now());
-        let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
+        let mut grounds: BTreeMap<String, Ground> = BTreeMap::new();
         let (mut taken, mut worst, mut actions) = (Taken::default(), None, Vec::new());
         for foreseen in foresight.actions {
             let account = foreseen.account_id.clone().filter(|_| foreseen.reached != Reached::Never);
             let mut verdict = None;
             if let (Some(account), None) = (account, &foreseen.failure) {
-                if !policies.contains_key(&account) {
-                    let parts = self.store().policies_of(&client, &foreseen.platform, &account).await?;
-                    policies.insert(account.clone(), Policy::of(parts));
+                if !grounds.contains_key(&account) {
+                    grounds.insert(account.clone(), self.ground(&client, &foreseen.platform, &account).await?);
                 }
-                if let Some(policy) = policies.get(&account) {
+                if let Some(ground) = grounds.get(&account) {
                     let asked = Asked::about(&foreseen, (client.as_str(), account.as_str()), now);
-                    let said = self.verdict(policy, &asked, &taken).await?;
+                    let said = self.verdict(ground, &asked, &taken).await?;
                     if matches!(said.decision, Decision::Allow | Decision::Approve) {
-                        taken.take(policy, &asked);
+                        taken.take(&ground.policy, &asked);
                     }
                     if worst.as_ref().is_none_or(|(worst, _): &(Verdict, _)| rank(worst) < rank(&said)) {
-                        worst = Some((said.clone(), policy.parts().to_vec()));
+                        worst = Some((said.clone(), ground.policy.parts().to_vec()));
                     }
                     verdict = Some(said);
                 }
@@ -218,35 +225,40 @@ impl Engine {
         let (verdict, policy) = if let Some(worst) = worst {
             worst
         } else {
-            let policy = Policy::of(self.store().policies_of(&client, EVERY, EVERY).await?);
+            let policy = self.ground(&client, EVERY, EVERY).await?.policy;
             let reason = "none of its actions can be judged before it runs";
             (Verdict::by(&policy, Decision::Allow, "allowed", reason), policy.parts().to_vec())
         };
         Ok(Evaluation { verdict, policy, actions: Some(actions), unseen: foresight.unseen })
     }
 
-    async fn verdict(&self, policy: &Policy, asked: &Asked<'_>, taken: &Taken) -> Result<Verdict, StoreError> {
-        let Asked { question, intent, now } = asked;
-        if let Some(switch) = self.store().kill_switch(question.client, question.account).await? {
-            return Ok(Verdict::stopped(policy, &switch));
+    async fn ground(&self, client: &str, platform: &str, account: &str) -> Result<Ground, StoreError> {
+        let Basis { switch, standing, policies } = self.store().basis(client, platform, account).await?;
+        Ok(Ground { policy: Policy::of(policies), switch, standing })
+    }
+
+    async fn verdict(&self, ground: &Ground, asked: &Asked<'_>, taken: &Taken) -> Result<Verdict, StoreError> {
+        let (Ground { policy, switch, .. }, Asked { question, intent, now }) = (ground, asked);
+        if let Some(switch) = switch {
+            return Ok(Verdict::stopped(policy, switch));
         }
         let done_before = intent.as_ref().is_some_and(|intent| taken.intents.contains(intent));
         let texts = taken.texts.get(question.account).filter(|_| !done_before).cloned().unwrap_or_default();
         let verdict = judge(policy, *question, *now);
+        let verdict = self.registry().checkers().foresee((policy, *question), verdict, self.clock()).await;
         let verdict =
             unless_repeated(self.store(), (policy, *question), intent.as_deref(), (verdict, *now), &texts).await?;
         match verdict.decision {
             Decision::Allow | Decision::Approve if !done_before => {
-                Ok(self.stopped(policy, asked, taken).await?.unwrap_or(verdict))
+                Ok(self.stopped(ground, asked, taken).await?.unwrap_or(verdict))
             }
             _ => Ok(verdict),
         }
     }
 
     /// What stands against it beside its policy.
-    async fn stopped(&self, policy: &Policy, asked: &Asked<'_>, taken: &Taken) -> Result<Option<Verdict>, StoreError> {
-        let question = asked.question;
-        let standing = self.store().standing(question.client, question.platform, question.account).await?;
+    async fn stopped(&self, ground: &Ground, asked: &Asked<'_>, taken: &Taken) -> Result<Option<Verdict>, StoreError> {
+        let (Ground { policy, standing, .. }, question) = (ground, asked.question);
         if let Some(verdict) = standing.forbids(policy) {
             return Ok(Some(verdict));
         }

@@ -146,6 +146,11 @@ impl Policy {
         None
     }
 
+    /// Who is asked which flags content has, by name.
+    pub(super) fn checkers(&self) -> BTreeSet<&str> {
+        self.documents().flat_map(|(_, document)| document.compliance.checkers.iter().map(String::as_str)).collect()
+    }
+
     /// The budgets in force by name, each with the scope that says it.
     pub(super) fn rates(&self) -> BTreeMap<&str, (&str, &RateBudget)> {
         let all =

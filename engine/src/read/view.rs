@@ -268,6 +268,9 @@ pub struct ActionView {
     pub resends: i32,
     /// How often the platform was looked at.
     pub looks: i32,
+    /// Whether the platform said that the call would be made as the account that was connected; `null` where nobody knows.
+    #[serde(default)]
+    pub identity_fingerprint_ok: Option<bool>,
     /// Whether this action changed the outside; `null` while nobody can tell.
     pub effect: Option<bool>,
     /// What the platform answered, or what was found.

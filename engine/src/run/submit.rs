@@ -126,11 +126,16 @@ impl Engine {
     /// the guard, before anything is done.
     async fn is_registered(&self, submission: &Submission) -> Result<(), SubmitError> {
         let (Some(platform), Some(account)) = (&submission.platform, &submission.account_id) else { return Ok(()) };
-        let basis = self.store().basis(&submission.client_id, platform, account).await?;
-        if basis.standing.known.is_none() && Policy::of(basis.policies).wants_identity() {
-            return Err(SubmitError::Unregistered { platform: platform.clone(), account: account.clone() });
+        let client = &submission.client_id;
+        let basis = self.store().basis(client, platform, account).await?;
+        if basis.standing.known.is_some() || !Policy::of(basis.policies).wants_identity() {
+            return Ok(());
         }
-        Ok(())
+        // What was accepted before is answered as before, whatever the policy has become since.
+        match &submission.idempotency_key {
+            Some(key) if self.store().is_kept(client, key).await? => Ok(()),
+            _ => Err(SubmitError::Unregistered { platform: platform.clone(), account: account.clone() }),
+        }
     }
 
     fn fits(&self, by: &Principal, submission: &Submission) -> Result<(), SubmitError> {

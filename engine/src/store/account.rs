@@ -67,20 +67,6 @@ impl Store {
         Ok(view(&row)?)
     }
 
-    /// How an account stands, for whoever is about to act for it.
-    pub(crate) async fn standing(&self, client: &str, platform: &str, account: &str) -> Result<Standing, StoreError> {
-        let row = sqlx::query(
-            "select mode, reason, fingerprint ->> 'id' as known from fermata.platform_account
-             where client_id = $1 and platform = $2 and account_id = $3",
-        )
-        .bind(client)
-        .bind(platform)
-        .bind(account)
-        .fetch_optional(&self.direct)
-        .await?;
-        Ok(row.as_ref().map(standing).transpose()?.unwrap_or_default())
-    }
-
     /// An account of a client, by client, platform and account.
     pub(crate) async fn account(&self, by: &str, named: [String; 3]) -> Result<Option<AccountView>, StoreError> {
         const ONE: &str =

@@ -6,7 +6,7 @@
 pub(crate) mod access;
 mod account;
 mod audit;
-mod basis;
+pub(crate) mod basis;
 pub(crate) mod batch;
 pub(crate) mod history;
 mod kill_switch;

@@ -92,6 +92,13 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a client has used an idempotency key for a command that is still known by it.
+    pub(crate) async fn is_kept(&self, client: &str, key: &str) -> Result<bool, StoreError> {
+        let kept =
+            "select exists (select from fermata.idempotency where client_id = $1 and family = 'commands' and key = $2)";
+        Ok(sqlx::query_scalar(kept).bind(client).bind(key).fetch_one(&self.direct).await?)
+    }
+
     /// Forgets idempotency keys that have expired, a bounded number at a time.
     pub(crate) async fn prune_idempotency(&self) -> Result<u64, StoreError> {
         let done = sqlx::query(

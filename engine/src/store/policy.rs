@@ -10,7 +10,7 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::effect::EVERY;
-use crate::policy::{Part, PolicyDocument, PolicyScope, PolicyView, Posted, Question};
+use crate::policy::{PolicyDocument, PolicyScope, PolicyView, Posted, Question};
 
 /// The most documents that a list shows.
 const MAX_LISTED: i64 = 1_000;
@@ -19,22 +19,6 @@ const LIST: &str = "select p.* from fermata.policy_head h
     join fermata.policy p on p.scope = h.scope and p.version = h.version order by p.scope limit $1";
 
 impl Store {
-    /// The documents that an account's actions are judged by, the widest scope first.
-    pub(crate) async fn policies_of(
-        &self,
-        client: &str,
-        platform: &str,
-        account: &str,
-    ) -> Result<Vec<Part>, StoreError> {
-        let rows = sqlx::query("select scope, version, document from fermata.policies_of($1, $2, $3)")
-            .bind(client)
-            .bind(platform)
-            .bind(account)
-            .fetch_all(&self.direct)
-            .await?;
-        Ok(rows.iter().map(part).collect::<Result<_, _>>()?)
-    }
-
     /// Puts a document in force, with its event and its audit row; `None` if the scope's version is not the `known` one.
     pub(crate) async fn put_policy(
         &self,
@@ -119,10 +103,6 @@ impl Store {
     pub(crate) async fn rationed(&self, asked: &Value) -> Result<Option<Value>, StoreError> {
         Ok(sqlx::query_scalar("select fermata.rationed(now(), $1, 0)").bind(asked).fetch_one(&self.direct).await?)
     }
-}
-
-fn part(row: &PgRow) -> Result<Part, sqlx::Error> {
-    Ok(Part { scope: row.try_get("scope")?, version: row.try_get("version")?, document: document(row)? })
 }
 
 fn document(row: &PgRow) -> Result<PolicyDocument, sqlx::Error> {

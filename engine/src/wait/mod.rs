@@ -10,6 +10,7 @@ pub use gate::{GateDecision, GateKind, GateRequest};
 pub(crate) use mailbox::{ChildEnd, Mailbox, MailboxRows};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 /// Why a run waits, as every surface says it (A.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,8 +61,17 @@ impl Reason {
 }
 
 /// One thing that a run waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wait {
     pub(crate) reason: Reason,
     pub(crate) due: Option<DateTime<Utc>>,
+    /// The rare part that the run's record has if the run is put away meanwhile.
+    pub(crate) told: Option<Value>,
+}
+
+impl Wait {
+    /// For something to arrive, or until `due`.
+    pub(crate) fn new(reason: Reason, due: Option<DateTime<Utc>>) -> Self {
+        Self { reason, due, told: None }
+    }
 }

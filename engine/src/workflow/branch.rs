@@ -57,7 +57,7 @@ impl ChildHandle {
         loop {
             let end = session.state().mailbox.child(self.run).cloned();
             let Some(end) = end else {
-                session.wait(Wait { reason: Reason::Child, due: None }).await;
+                session.wait(Wait::new(Reason::Child, None)).await;
                 continue;
             };
             let output = ChildOutput::from(end);

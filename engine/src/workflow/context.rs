@@ -132,7 +132,7 @@ impl Context {
 
     pub(crate) async fn wait_until(&self, due: DateTime<Utc>, reason: Reason) {
         while self.clock().now() < due {
-            self.session.wait(Wait { reason, due: Some(due) }).await;
+            self.session.wait(Wait::new(reason, Some(due))).await;
         }
     }
 
@@ -145,7 +145,7 @@ impl Context {
         loop {
             let taken = self.session.state().mailbox.take_signal(name);
             let Some((id, payload)) = taken else {
-                self.session.wait(Wait { reason: Reason::Signal, due: None }).await;
+                self.session.wait(Wait::new(Reason::Signal, None)).await;
                 continue;
             };
             let parts = Parts::default()
@@ -186,7 +186,7 @@ impl Context {
                     .await;
                 return Err(Failure::new("gate_expired", format!("nobody decided `{}` in time", request.reason)));
             }
-            self.session.wait(Wait { reason: reason_of(&request), due: gate.expires_at }).await;
+            self.session.wait(Wait::new(reason_of(&request), gate.expires_at)).await;
         }
     }
 

@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use super::{About, DynWorkflow, Failure, Foresight, Subject, Workflow};
 use crate::effect::Vocabulary;
+use crate::policy::Checkers;
 
 /// The workflows of this process, by name. A node claims only what it hosts, in its version.
 #[derive(Clone, Default)]
 pub struct Registry {
     workflows: BTreeMap<&'static str, Arc<dyn DynWorkflow>>,
     vocabulary: Vocabulary,
+    checkers: Checkers,
 }
 
 impl Registry {
@@ -39,6 +41,18 @@ impl Registry {
     /// The kinds of action and the platforms that there are.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// Says who is asked about content where a policy names them.
+    #[must_use]
+    pub fn checking(mut self, checkers: Checkers) -> Self {
+        self.checkers = checkers;
+        self
+    }
+
+    /// Who is asked about content.
+    pub fn checkers(&self) -> &Checkers {
+        &self.checkers
     }
 
     /// The names of all workflows, sorted.

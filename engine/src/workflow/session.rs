@@ -82,7 +82,7 @@ pub(crate) struct State {
     inbox: i32,
     cancel: bool,
     draining: bool,
-    waits: HashMap<u64, Waits>,
+    waits: HashMap<u64, Wait>,
     next_wait: u64,
     active: usize,
     riding: Riding,
@@ -112,10 +112,6 @@ impl Drop for Active<'_> {
 }
 
 struct Waiting<'a>(&'a Session, u64);
-
-/// What a run waits for, and what its record tells Postgres of that if the run is put away meanwhile.
-#[derive(Debug)]
-struct Waits(Wait, Option<Value>);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -226,20 +222,15 @@ impl Session {
     /// Waits until something arrives or `due`; the run may be put away meanwhile, and then the
     /// code after this call never runs in this delivery.
     pub(crate) async fn wait(&self, wait: Wait) {
-        self.wait_and_tell(wait, None).await;
-    }
-
-    /// The same; the record that puts the run away has the rare part `told`.
-    pub(crate) async fn wait_and_tell(&self, wait: Wait, told: Option<Value>) {
-        let arrived = self.mail.notified();
+        let (arrived, due) = (self.mail.notified(), wait.due);
         let _waiting = {
             let mut state = self.state();
             let id = state.next_wait;
             state.next_wait += 1;
-            state.waits.insert(id, Waits(wait, told));
+            state.waits.insert(id, wait);
             Waiting(self, id)
         };
-        match wait.due {
+        match due {
             None => arrived.await,
             Some(due) => {
                 tokio::select! {
@@ -466,10 +457,10 @@ impl Session {
         if state.cancel && state.unsettled.is_empty() {
             return Standing::Exit(Exit::Cancelled);
         }
-        let due = state.waits.values().filter_map(|Waits(wait, _)| wait.due).min();
+        let due = state.waits.values().filter_map(|wait| wait.due).min();
         // The lowest reason is the one that a person most wants to know of.
-        let reason = state.waits.values().map(|Waits(wait, _)| wait.reason).min().unwrap_or(Reason::Timer);
-        let told = state.waits.values().filter_map(|Waits(_, told)| told.clone()).collect();
+        let reason = state.waits.values().map(|wait| wait.reason).min().unwrap_or(Reason::Timer);
+        let told = state.waits.values().filter_map(|wait| wait.told.clone()).collect();
         Standing::Idle { due, reason, told }
     }
 

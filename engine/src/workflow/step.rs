@@ -189,7 +189,7 @@ impl<'a> StepBuilder<'a> {
             return if decision.approved { Ok(()) } else { Err(last.failure.clone()) };
         }
         while session.clock().now() < retry_at {
-            session.wait(Wait { reason: Reason::Retry, due: Some(retry_at) }).await;
+            session.wait(Wait::new(Reason::Retry, Some(retry_at))).await;
         }
         Ok(())
     }

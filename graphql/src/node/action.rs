@@ -48,6 +48,8 @@ pub struct Action {
     resends: i32,
     /// How often the platform was looked at.
     looks: i32,
+    /// Whether the platform said that the call would be made as the account that was connected; null where nobody knows.
+    identity_fingerprint_ok: Option<bool>,
     /// Whether it changed the outside; `null` while nobody can tell.
     effect: Option<bool>,
     /// What the platform answered, or what was found.
@@ -128,6 +130,7 @@ impl From<ActionView> for Action {
             call_deadline: view.call_deadline.map(Time),
             resends: view.resends,
             looks: view.looks,
+            identity_fingerprint_ok: view.identity_fingerprint_ok,
             effect: view.effect,
             receipt: view.receipt,
             failure: view.error.map(Failure::from),

@@ -33,6 +33,8 @@ async fn a_flow_posts_as_the_account_that_was_connected_and_as_nobody_else() {
         let rows = dev.get(&format!("/v1/audit?command_id={command}&phase={phase}")).await;
         assert_eq!(rows["items"][0]["identity_fingerprint_ok"], json!(ok), "{rows}");
     }
+    let actions = dev.get(&format!("/v1/commands/{right}/actions")).await;
+    assert_eq!(actions["items"][0]["identity_fingerprint_ok"], true, "{actions}");
     let account = dev.get(&path).await;
     assert_eq!((&account["mode"], &account["reason"]), (&json!("read_only"), &json!("identity_mismatch")));
     assert_eq!(dev.stop().await, Some(0));

@@ -33,6 +33,7 @@ use scope::Scope;
 pub(crate) use finding::refusal;
 pub use finding::{Finding, FlowError, Severity};
 pub use flow_run::{FlowInput, FlowRun, Policy};
+pub(crate) use http::Request;
 pub use http::{AllowList, HttpError, HttpLane};
 pub(crate) use interpreter::Tools;
 pub use late::{Late, Seconds, Text};

@@ -18,7 +18,7 @@ pub(super) const COMMAND: &str =
 pub(super) const ACTION: &str =
     "select id, intent_id, run_id, client_id, step_key, number, state, action_type, platform,
     account_id, lane, idempotency_key, payload_hash, policy_hash, verdict, attempt_id, epoch, call_deadline, resends,
-    looks, effect, receipt, error, level, created_at, updated_at,
+    looks, identity_ok, effect, receipt, error, level, created_at, updated_at,
     (select coalesce(jsonb_agg(jsonb_build_object('proof_id', p.id, 'kind', p.kind, 'evidence', p.body, 'created_at', p.created_at)
                                order by p.created_at, p.id), '[]')
      from fermata.proof p where p.action_id = action.id) as proofs

@@ -134,6 +134,7 @@ pub(super) fn action(row: &PgRow) -> Answer<ActionView> {
         lane: row.try_get("lane")?,
         idempotency_key: row.try_get("idempotency_key")?,
         payload_hash: row.try_get("payload_hash")?,
+        identity_fingerprint_ok: row.try_get("identity_ok")?,
         policy_hash: row.try_get("policy_hash")?,
         verdict: row.try_get("verdict")?,
         attempt_id: row.try_get("attempt_id")?,

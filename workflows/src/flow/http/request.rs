@@ -56,6 +56,12 @@ impl Request {
         Ok(Self { method: method(call.method), url, headers, body, timeout })
     }
 
+    /// A question that is posted as JSON, with the answer within `timeout`.
+    pub(crate) fn question(url: Url, body: Vec<u8>, timeout: Duration) -> Self {
+        let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        Self { method: HttpMethod::POST, url, headers, body: Some(body), timeout }
+    }
+
     /// The same with another bound on its time.
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.timeout = time;
