@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
+use fermata_engine::Engine;
 use fermata_engine::access::Principal;
+use fermata_engine::id::RunId;
+use fermata_engine::policy::{PolicyDocument, PolicyScope};
 use fermata_engine::run::Decision;
 use fermata_engine::workflow::{Context, Failure, Registry, Workflow};
 use fermata_tests::{Ledger, Post, Promises, TestDb, eventually};
@@ -32,9 +35,17 @@ impl Workflow for Publish {
     }
 }
 
-async fn publish(promises: Promises) -> (TestDb, Ledger, fermata_engine::Engine, fermata_engine::id::RunId) {
+async fn publish(promises: Promises) -> (TestDb, Ledger, Engine, RunId) {
+    publish_under(None, promises).await
+}
+
+async fn publish_under(policy: Option<Value>, promises: Promises) -> (TestDb, Ledger, Engine, RunId) {
     let (db, ledger) = (TestDb::new().await, Ledger::default());
     let engine = db.worker(Registry::new().with(Publish(ledger.clone())), Duration::from_secs(10)).await;
+    if let Some(policy) = policy {
+        let policy: PolicyDocument = serde_json::from_value(policy).unwrap();
+        engine.put_policy(&Principal::operator(), &PolicyScope::Global, &policy, None).await.unwrap();
+    }
     let run = db.submit(&engine, "test.publish", json!({"key": "k", "promises": promises})).await;
     (db, ledger, engine, run)
 }
@@ -98,6 +109,30 @@ async fn a_hidden_post_is_unknown_and_never_posted_twice_until_a_person_confirms
     engine.decide(&Principal::operator(), fermata_engine::id::GateId(gate), yes).await.unwrap();
     assert_eq!(db.ended(&engine, run).await.result, Some(json!({"id": "seen"})));
     assert_eq!(ledger.count("k"), 1);
+}
+
+/// S-056: so many looks as the policy says, then a person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_asked_after_as_many_looks_as_the_policy_says_and_nothing_is_sent_meanwhile() {
+    let policy = json!({"verification": {"pauses_s": [1, 1, 3_600], "ask_after": 2}});
+    let hidden = Promises { loses_answer: true, hides: true, ..Promises::default() };
+    let (db, ledger, engine, run) = publish_under(Some(policy), hidden).await;
+    db.reaches(&engine, run, &["HUMAN_REQUIRED"]).await;
+    assert_eq!(db.count("select looks::int8 from fermata.action where state = 'unknown'").await, 2);
+    let asked = "select count(*) from fermata.gate g join fermata.action a on g.opened_at >= a.updated_at";
+    assert_eq!((db.count(asked).await, ledger.calls()), (1, 1), "asked after the second look");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_seen_before_a_person_would_be_asked_goes_on_by_itself() {
+    let policy = json!({"verification": {"pauses_s": [1, 1, 1, 1, 1], "ask_after": 5}});
+    let (db, ledger, engine, run) =
+        publish_under(Some(policy), Promises { loses_call: true, ..Promises::default() }).await;
+    let unknown = "select count(*) from fermata.action where state = 'unknown'";
+    eventually("nobody knows", || async { (db.count(unknown).await == 1).then_some(()) }).await;
+    ledger.apply("k");
+    assert_eq!(db.ended(&engine, run).await.status, "SUCCEEDED");
+    assert_eq!((db.count("select count(*) from fermata.gate").await, ledger.calls()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,7 @@ async fn gp2_a_post_is_published_once_and_confirmed_by_looking_whatever_the_plat
         ("is_busy", json!({"fail": "before", "status": 429, "times": 1}), json!({}), "SUCCEEDED", 1, 3),
         ("holds_the_answer", json!({"hold_answer_ms": 6_000, "times": 1}), json!({}), "SUCCEEDED", 1, 3),
         ("is_late", json!({"delay_ms": 4_000, "times": 1}), json!({}), "SUCCEEDED", 1, 3),
+        ("hangs", json!({"freeze": true}), json!({}), "HUMAN_REQUIRED", 0, 1),
         ("shows_it_late", json!({"hide_ms": 1_500}), json!({}), "SUCCEEDED", 1, 3),
         ("never_shows_it", json!({"hide_ms": 600_000}), json!({}), "HUMAN_REQUIRED", 1, 1),
         (

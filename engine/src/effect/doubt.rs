@@ -1,7 +1,5 @@
 //! When nobody can tell whether an effect happened: saying so, looking on, and a person's word.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -9,21 +7,13 @@ use super::perform::{Performance, Stage};
 use super::record::{Audited, audit, move_parts, proof};
 use super::{ActionRow, ActionState, Evidence, Receipt, Sighting};
 use crate::audit::AuditStatus;
+use crate::policy::Verification;
 use crate::rigged::crash_point;
 use crate::telemetry;
 use crate::wait::{GateKind, GateRequest, Reason, Wait};
 use crate::workflow::Failure;
 use crate::workflow::Parts;
 
-/// How long after its first look an action in `unknown` is looked at again; then only a
-/// person can settle it.
-const UNKNOWN_LOOKS: [Duration; 5] = [
-    Duration::from_secs(30),
-    Duration::from_mins(1),
-    Duration::from_mins(2),
-    Duration::from_mins(5),
-    Duration::from_mins(10),
-];
 impl Performance<'_> {
     /// Says so (I3): nobody can tell from here, and a person is asked.
     pub(super) async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
@@ -42,20 +32,29 @@ impl Performance<'_> {
         Stage::Again
     }
 
-    /// Waits for a person, and goes on looking on a schedule of its own.
+    /// Goes on looking as the policy says (S-056), and waits for a person once one is asked.
     pub(super) async fn unknown(&self, action: ActionRow) -> Stage {
-        let gate = self.context.session.state().mailbox.gate(&self.gate_key()).cloned();
-        let Some(gate) = gate else {
-            self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
-            return Stage::Again;
+        // Whoever cannot read the policy asks at once.
+        let Verification { pauses_s, ask_after } =
+            self.judge().await.map(|judged| judged.policy.verification()).unwrap_or_default();
+        let (looks, gate) = (action.looks, self.context.session.state().mailbox.gate(&self.gate_key()).cloned());
+        let reason = match gate {
+            None if u32::from(looks) >= ask_after => {
+                self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
+                return Stage::Again;
+            }
+            None => Reason::Reverify,
+            Some(gate) => {
+                if let Some(decision) = gate.decision() {
+                    return self.decided(&action, decision.approved, &decision.actor, decision.outputs).await;
+                }
+                Reason::Takeover
+            }
         };
-        if let Some(decision) = gate.decision() {
-            return self.decided(&action, decision.approved, &decision.actor, decision.outputs).await;
-        }
-        let pause = UNKNOWN_LOOKS.get(usize::from(action.looks)).copied();
-        let due = pause.and_then(|pause| TimeDelta::from_std(pause).ok()).map(|pause| action.updated_at + pause);
+        let pause = pauses_s.get(usize::from(looks)).map(|pause| TimeDelta::seconds(i64::from(*pause)));
+        let due = pause.map(|pause| action.updated_at + pause);
         if due.is_none_or(|due| self.context.clock().now() < due) {
-            self.context.session.wait(Wait::new(Reason::Takeover, due)).await;
+            self.context.session.wait(Wait::new(reason, due)).await;
             return Stage::Again;
         }
         let active = self.context.session.active();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::document::{PolicyDocument, Spacing};
+use super::document::{PolicyDocument, Spacing, Verification};
 use super::quiet::Daily;
 use super::{Per, PolicyScope};
 use crate::document::check_key;
@@ -17,6 +17,8 @@ const MAX_SPACING_S: u32 = 86_400;
 const MAX_COST: u64 = (1 << 53) - 1;
 /// The most calls at once.
 const MAX_CONCURRENCY: u32 = 10_000;
+/// The most further looks for what nobody knows.
+const MAX_LOOKS: usize = 16;
 
 /// One thing in a document that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +98,17 @@ impl PolicyDocument {
         }
         found.names("/high_risk", self.high_risk.iter());
         found.names("/gates", self.gates.keys());
+        if let Some(Verification { pauses_s, ask_after }) = &self.verification {
+            let fits = pauses_s.len() <= MAX_LOOKS && pauses_s.iter().all(|pause| (1..=MAX_SPACING_S).contains(pause));
+            let message = format!("at most {MAX_LOOKS} pauses, each 1 to {MAX_SPACING_S}");
+            found.unless(fits, "/verification/pauses_s", message);
+            let asks = usize::try_from(*ask_after).is_ok_and(|looks| looks <= pauses_s.len());
+            found.unless(
+                asks,
+                "/verification/ask_after",
+                "there are not so many looks: at most as many as `pauses_s` has",
+            );
+        }
         found.unless(
             !self.two_person,
             "/two_person",
@@ -155,6 +168,7 @@ mod tests {
             "spacing": {"a/b": {"min_s": 5, "max_s": 4}},
             "ceilings": {"per_client_day": 9},
             "compliance": {"repeated_text": {"window_s": 0}},
+            "verification": {"pauses_s": [0], "ask_after": 2},
             "two_person": true,
             "concurrency": 0,
         }));
@@ -172,6 +186,8 @@ mod tests {
                 "/ceilings/per_client_day",
                 "/spacing/a~1b",
                 "/compliance/repeated_text/window_s",
+                "/verification/pauses_s",
+                "/verification/ask_after",
                 "/two_person",
                 "/concurrency",
             ]

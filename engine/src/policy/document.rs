@@ -40,6 +40,9 @@ pub struct PolicyDocument {
     /// Whether the account's identity must be verified before each action. `required` anywhere is `required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityDemand>,
+    /// How an outcome that nobody knows is looked into. That of the narrowest scope that says it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// Whether two people are asked instead of one. Only `false` for now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub two_person: bool,
@@ -268,6 +271,25 @@ pub enum OnRepeat {
     Block,
     /// A person is asked first.
     Approve,
+}
+
+/// How an outcome that nobody knows is looked into (S-056, Q-28): by looking again and again, which changes nothing, and by a
+/// person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verification {
+    /// The pauses before each further look, in seconds, up to a day each; there are as many looks, at most 16.
+    #[schemars(length(max = 16), inner(range(min = 1, max = 86_400)))]
+    pub pauses_s: Vec<u32>,
+    /// After how many of these looks a person is asked; 0 is at once, and looking goes on meanwhile.
+    #[schemars(range(max = 16))]
+    pub ask_after: u32,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self { pauses_s: vec![30, 60, 120, 300, 600], ask_after: 0 }
+    }
 }
 
 impl Compliance {

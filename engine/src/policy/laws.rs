@@ -160,6 +160,15 @@ fn the_longest_pause_and_the_fewest_calls_hold() {
 }
 
 #[test]
+fn the_narrowest_word_on_verification_holds_and_without_one_a_person_is_asked_at_once() {
+    let said = |pauses: &[u32], ask_after| Verification { pauses_s: pauses.to_vec(), ask_after };
+    assert_eq!(policy(&[]).verification(), said(&[30, 60, 120, 300, 600], 0));
+    let (wide, narrow) = (json!({"verification": {"pauses_s": [9]}}), json!({"verification": {"ask_after": 3}}));
+    assert_eq!(policy(&[wide.clone(), narrow]).verification(), said(&[30, 60, 120, 300, 600], 3));
+    assert_eq!(policy(&[wide, json!({})]).verification(), said(&[9], 0));
+}
+
+#[test]
 fn a_policy_is_known_by_everything_that_it_came_from() {
     let one = policy(&[json!({"autonomy": "auto"})]);
     assert_eq!(one.hash(), policy(&[json!({"autonomy": "auto"})]).hash());

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::document::{
     Autonomy, Budgets, Ceilings, CostBudget, Demand, IdentityDemand, Per, PolicyDocument, QuietHours, RateBudget,
-    RepeatedText, Spacing,
+    RepeatedText, Spacing, Verification,
 };
 use crate::document::fingerprint;
 use crate::effect::EVERY;
@@ -109,6 +109,11 @@ impl Policy {
             }
             (document.autonomy == Some(Autonomy::Manual)).then(|| "autonomy".to_owned())
         })
+    }
+
+    /// How an outcome that nobody knows is looked into.
+    pub(crate) fn verification(&self) -> Verification {
+        self.documents().filter_map(|(_, document)| document.verification.clone()).last().unwrap_or_default()
     }
 
     /// Whether what cannot be verified to be done as the account is not done.

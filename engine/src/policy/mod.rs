@@ -21,7 +21,7 @@ pub use check::Misfit;
 pub use checker::{CHECK_TIME, Checker, Checkers, Content, MAX_FLAGS, Unanswered};
 pub use document::{
     Autonomy, Budgets, Ceilings, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, OnRepeat, Per,
-    PolicyDocument, QuietHours, RateBudget, RepeatedText, Spacing, Weekday,
+    PolicyDocument, QuietHours, RateBudget, RepeatedText, Spacing, Verification, Weekday,
 };
 pub use evaluate::{ActionEvaluation, Evaluation, Proposal, RunProposal};
 pub use judge::{Decision, Verdict};
