@@ -118,7 +118,7 @@ async fn a_person_is_asked_after_as_many_looks_as_the_policy_says_and_nothing_is
     let hidden = Promises { loses_answer: true, hides: true, ..Promises::default() };
     let (db, ledger, engine, run) = publish_under(Some(policy), hidden).await;
     db.reaches(&engine, run, &["HUMAN_REQUIRED"]).await;
-    assert_eq!(db.count("select looks::int8 from fermata.action where state = 'unknown'").await, 2);
+    assert_eq!(db.count("select doubts::int8 from fermata.action where state = 'unknown'").await, 2);
     let asked = "select count(*) from fermata.gate g join fermata.action a on g.opened_at >= a.updated_at";
     assert_eq!((db.count(asked).await, ledger.calls()), (1, 1), "asked after the second look");
 }

@@ -26,7 +26,6 @@ impl Performance<'_> {
         self.tell(action.id, ActionState::Unknown, Some(failure));
         let now = self.context.clock().now();
         self.remember(action.id, ActionState::Unknown, |row| {
-            row.looks = 0;
             row.updated_at = now;
         });
         Stage::Again
@@ -37,7 +36,7 @@ impl Performance<'_> {
         // Whoever cannot read the policy asks at once.
         let Verification { pauses_s, ask_after } =
             self.judge().await.map(|judged| judged.policy.verification()).unwrap_or_default();
-        let (looks, gate) = (action.looks, self.context.session.state().mailbox.gate(&self.gate_key()).cloned());
+        let (looks, gate) = (action.doubts, self.context.session.state().mailbox.gate(&self.gate_key()).cloned());
         let reason = match gate {
             None if u32::from(looks) >= ask_after => {
                 self.context.open_gate(&self.gate_key(), &self.question(&action)).await;
@@ -66,7 +65,7 @@ impl Performance<'_> {
         self.context.session.write(Parts::default().rare(json!({"op": "look", "action_id": action.id}))).await;
         let now = self.context.clock().now();
         self.remember(action.id, ActionState::Unknown, |row| {
-            row.looks += 1;
+            row.doubts += 1;
             row.updated_at = now;
         });
         drop(active);

@@ -436,6 +436,7 @@ impl Performance<'_> {
             call_deadline: None,
             resends: 0,
             looks: 0,
+            doubts: 0,
             effect: None,
             receipt: None,
             policy_hash: String::new(),

@@ -17,6 +17,9 @@ pub(crate) struct ActionRow {
     pub(crate) call_deadline: Option<DateTime<Utc>>,
     pub(crate) resends: u16,
     pub(crate) looks: u16,
+    /// Looks since nobody knows.
+    #[serde(default)]
+    pub(crate) doubts: u16,
     pub(crate) effect: Option<bool>,
     pub(crate) receipt: Option<Value>,
     pub(crate) policy_hash: String,

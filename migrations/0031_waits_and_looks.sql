@@ -1,7 +1,10 @@
 -- A run that is put away to wait for a call of its account to end looks once more whether one has: whoever ended it found
--- the run's row locked by the records before, and passed it over.
+-- the run's row locked by the records before, and passed it over. And looks since nobody knows what became of an action are
+-- counted by themselves: how many there are to be is up to its policy (S-056).
 
 set local search_path = fermata, pg_temp;
+
+alter table action add column doubts int4 not null default 0;   -- looks in `unknown`
 
 -- As in 0029, but that a run that waits locks its account too.
 create or replace function lock_rationed(at timestamptz, rare jsonb) returns void language plpgsql as $$
@@ -53,7 +56,7 @@ begin
     end loop;
 end $$;
 
--- As in 0029, and `queue`.
+-- As in 0029, with `queue`, and a look in `unknown` is one of `doubts` too.
 create or replace function apply_rare(at timestamptz, x jsonb) returns void language plpgsql as $$
 declare
     touched int4;
@@ -83,7 +86,8 @@ begin
             perform fermata.knock(at, array[(x ->> 'run_id')::uuid]);
         end if;
     when 'look' then
-        update fermata.action set looks = looks + 1, updated_at = at where id = (x ->> 'action_id')::uuid;
+        update fermata.action set looks = looks + 1, doubts = doubts + (state = 'unknown')::int4, updated_at = at
+            where id = (x ->> 'action_id')::uuid;
     when 'allow_repeat' then
         update fermata.intent set repeat_allowed = true where current_action = (x ->> 'action_id')::uuid
             and fermata.may_repeat((x ->> 'action_id')::uuid);
