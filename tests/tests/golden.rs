@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fermata_engine::workflow::RetryPolicy;
 use fermata_tests::{Dev, eventually};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -113,6 +114,39 @@ async fn gp2_a_post_is_published_once_and_confirmed_by_looking_whatever_the_plat
             assert_eq!(ended(&dev, &again).await["result"]["id"], view["result"]["id"], "{reference}");
             assert_eq!(dev.applied(reference).await, 1, "{reference}");
         }
+    }
+}
+
+/// S-040, S-042: what is transient is tried again so often, and what is not is not tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_always_fails_is_called_so_often_and_no_more_and_one_that_refuses_once() {
+    let dev = Dev::start().await;
+    let flow = json!({
+        "name": "test.always", "version": "1", "platform": "demo", "lane": "api",
+        "inputs": {"type": "object", "additionalProperties": false, "properties": {"reference": {"type": "string"}}},
+        "steps": [
+            {"id": "login", "http": {"method": "POST", "url": "${env.demo_site}/api/login", "record": false, "safe": true,
+                "json": {"handle": "ada", "password": "demo-password"}, "save": {"token": "/token"}}},
+            {"id": "post", "effect": {
+                "action_type": "publish", "account": "ada", "payload": {"reference": "${inputs.reference}"},
+                "call_timeout_s": 1, "absence": "conclusive",
+                "look": {"http": {"request": {"method": "GET", "url": "${env.demo_site}/api/posts",
+                    "query": {"author": "ada", "reference": "${inputs.reference}"},
+                    "expect": {"body": [{"at": "/posts", "is": "present"}]}, "save": {"id": "/posts/0/id"}},
+                    "present": [{"at": "/posts/0/id", "is": "present"}]}},
+                "call": {"http": {"method": "POST", "url": "${env.demo_site}/api/posts",
+                    "headers": {"Authorization": "Bearer ${steps.login.token}"},
+                    "json": {"caption": "x", "reference": "${inputs.reference}"}, "save": {"id": "/id"}}}}}],
+    });
+    let most = i64::from(RetryPolicy::default().max_attempts);
+    for (reference, status, attempts) in [("unavailable", 503, most), ("forbidden", 403, 1), ("malformed", 400, 1)] {
+        dev.mode(json!({"fail": "before", "status": status})).await;
+        let run = dev.submit("flow.run", json!({"flow": flow, "inputs": {"reference": reference}})).await;
+        let view = ended(&dev, &run).await;
+        assert_eq!(view["status"], "FAILED", "{reference}: {view}");
+        let attempted = actions(&dev, &run).await;
+        let sent: i64 = attempted.iter().map(|action| 1 + action["resends"].as_i64().unwrap()).sum();
+        assert_eq!((sent, dev.applied(reference).await), (attempts, 0), "{reference}: {attempted:#?}");
     }
 }
 
