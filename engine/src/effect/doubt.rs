@@ -15,7 +15,7 @@ use crate::workflow::Failure;
 use crate::workflow::Parts;
 
 impl Performance<'_> {
-    /// Says so (I3): nobody can tell from here, and a person is asked.
+    /// Says so (I3): nobody can tell from here. What follows is up to `unknown`.
     pub(super) async fn unknown_now(&self, action: &ActionRow, failure: &Failure) -> Stage {
         let detail = json!({"error": failure});
         let mut parts = move_parts(self.context, &self.identity, action.id, ActionState::Unknown, &detail);
