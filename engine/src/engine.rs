@@ -1,15 +1,19 @@
 //! The engine as its surfaces and its host process see it: one handle.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::warn;
 
 use crate::artifact::Artifacts;
 use crate::clock::Clock;
 use crate::event::tail::{Reader, Tail};
 use crate::id::uuid_at;
+use crate::neighbour::{self, Neighbours, Street};
 use crate::node::{self, Host, Node, NodeOptions, Wakes};
+use crate::store::record::{Acceptance, Accepted};
 use crate::store::stream::{Hint, News};
 use crate::store::writer::{Commit, Committed, Writer};
 use crate::store::{Store, StoreError};
@@ -43,6 +47,8 @@ pub struct EngineOptions {
     pub traces: Traces,
     /// How the audit trail is sealed; unsigned by default.
     pub sealing: crate::audit::Sealing,
+    /// Where workers of this machine have their doors ([`EngineOptions::doors`]); without it commands go through the database.
+    pub neighbours: Option<PathBuf>,
 }
 
 impl EngineOptions {
@@ -61,7 +67,13 @@ impl EngineOptions {
             clock: Clock::system(),
             traces: Traces::default(),
             sealing: crate::audit::Sealing::default(),
+            neighbours: None,
         }
+    }
+
+    /// Where workers of this user have their doors on this machine: a folder that nobody else may enter.
+    pub fn doors() -> std::io::Result<PathBuf> {
+        neighbour::folder()
     }
 }
 
@@ -80,6 +92,15 @@ struct Inner {
     tail: Arc<Tail>,
     reader: Arc<Reader>,
     default_client: Option<String>,
+    neighbours: Option<Neighbours>,
+}
+
+/// Where the doors of the database are; none where there is no such folder, or the database does not say which it is.
+async fn street(store: &Store, folder: Option<PathBuf>) -> Result<Option<Street>, StoreError> {
+    let Some(folder) = folder else { return Ok(None) };
+    let Some(known_as) = store.known_as().await? else { return Ok(None) };
+    let street = Street::of(folder, &known_as);
+    Ok(street.inspect_err(|error| warn!(error = %error, "commands go to workers of this machine through the database")).ok())
 }
 
 impl Engine {
@@ -111,6 +132,8 @@ impl Engine {
             tasks.spawn(async move { wakes.tell_others(&store, &clock).await });
         }
         store.recognise().await?;
+        let street = street(&store, options.neighbours).await?;
+        let neighbours = street.clone().map(|street| Neighbours::new(street, clock.clone()));
         let reader = Reader { store: store.clone(), clock: clock.clone(), wakes: Arc::clone(&wakes) };
         let host = Host {
             clock,
@@ -126,6 +149,7 @@ impl Engine {
             coming: crate::store::writer::Coming::default(),
             endings: crate::run::Endings::default(),
             doubt: Mutex::default(),
+            street,
         };
         let inner = Inner {
             host: Arc::new(host),
@@ -135,6 +159,7 @@ impl Engine {
             tail: Arc::new(Tail::new()),
             reader: Arc::new(reader),
             default_client: options.default_client,
+            neighbours,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -160,6 +185,16 @@ impl Engine {
         drop(tokio::time::timeout(patience, lanes).await);
         tasks.shutdown().await;
         self.inner.host.store.close().await;
+    }
+
+    /// Accepts a command: at a worker next door, if this process carries none, or else here.
+    pub(crate) async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
+        if let (None, Some(neighbours)) = (self.node(), &self.inner.neighbours)
+            && let Some(accepted) = neighbours.accept(&acceptance).await
+        {
+            return Ok(accepted);
+        }
+        self.writer().accept(acceptance).await
     }
 
     /// Whether the database answers.

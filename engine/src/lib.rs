@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod id;
 pub mod log;
+mod neighbour;
 mod node;
 pub mod policy;
 mod queue;

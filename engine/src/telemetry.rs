@@ -69,6 +69,11 @@ pub const MEASURES: &[Measure] = &[
     Measure::counter("runs_failure_total", &[], "Runs that failed on this node."),
     Measure::counter("nodes_reaped_total", &[], "Dead nodes that this node found."),
     Measure::counter("runs_taken_over_total", &[], "Runs that this node freed from dead nodes."),
+    Measure::counter(
+        "commands_handed_over_total",
+        &["taken"],
+        "Commands that were handed to a worker of this machine, by whether it took them in time.",
+    ),
     Measure::gauge("runs_in_memory", &[], "Runs that this node holds."),
     Measure::counter("leases_lost_total", &[], "Times this node lost its lease."),
     Measure::gauge("lease_margin_seconds", &[], "Time that was left of the node's lease when it was last renewed."),
@@ -112,6 +117,12 @@ pub(crate) fn batch(records: usize, took: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few hundred records")]
     metrics::histogram!("writer_batch_records").record(records as f64);
     metrics::histogram!("writer_commit_seconds").record(took.as_secs_f64());
+}
+
+/// A command was handed to a worker of this machine, which `taken` it, or not in time.
+pub(crate) fn handed_over(taken: bool) {
+    let taken = if taken { "true" } else { "false" };
+    metrics::counter!("commands_handed_over_total", "taken" => taken).increment(1);
 }
 
 /// Runs were claimed in one go.

@@ -16,6 +16,7 @@ mod kill_switch;
 mod lost_answers;
 mod metrics;
 mod model;
+mod neighbours;
 mod order;
 mod plans;
 mod policies;

@@ -240,6 +240,12 @@ pub static GROUPS: &[Group] = &[
             .default("2")
             .unit("connections"),
             Key::new(
+                "NEIGHBOURS",
+                Kind::Bool,
+                "Hand commands to a worker of the same user on this machine, which accepts and begins them in one commit.",
+            )
+            .default("true"),
+            Key::new(
                 "ALLOW_UNSAFE_DURABILITY",
                 Kind::Bool,
                 "Start although fsync, full_page_writes or synchronous_commit is off: an acknowledged commit may be lost.",

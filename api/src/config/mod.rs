@@ -111,6 +111,8 @@ pub struct Config {
     pub db_max_connections: u32,
     /// `WRITER_CONNECTIONS`.
     pub writer_connections: u32,
+    /// `NEIGHBOURS`.
+    pub neighbours: bool,
     /// `ALLOW_UNSAFE_DURABILITY`.
     pub allow_unsafe_durability: bool,
     /// `LISTEN_CONTROL`.
@@ -217,6 +219,7 @@ impl Config {
             database_pooler_url: values.optional("DATABASE_POOLER_URL")?,
             db_max_connections: values.get("DB_MAX_CONNECTIONS")?,
             writer_connections: values.get("WRITER_CONNECTIONS")?,
+            neighbours: values.get("NEIGHBOURS")?,
             allow_unsafe_durability: values.get("ALLOW_UNSAFE_DURABILITY")?,
             listen_control: values.get("LISTEN_CONTROL")?,
             listen_telemetry: values.get("LISTEN_TELEMETRY")?,

@@ -235,6 +235,7 @@ async fn open(
     wanted.default_client.clone_from(&config.default_client);
     wanted.allow_unsafe_durability = config.allow_unsafe_durability;
     wanted.call_skew = config.call_skew;
+    wanted.neighbours = config.neighbours.then(EngineOptions::doors).and_then(Result::ok);
     wanted.clock = clock.clone();
     wanted.traces = traces;
     if config.roles.contains(&Role::Worker) {

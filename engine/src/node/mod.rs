@@ -23,6 +23,7 @@ pub(crate) use wakes::{FOLLOWED, Wakes};
 use crate::artifact::Artifacts;
 use crate::clock::Clock;
 use crate::id::RunId;
+use crate::neighbour::{self, Street};
 use crate::queue;
 use crate::store::writer::{Coming, MAX_CLAIM, Writer};
 use crate::store::{Store, StoreError};
@@ -53,6 +54,8 @@ pub(crate) struct Host {
     pub(crate) endings: crate::run::Endings,
     /// Whether the database may believe that this node holds more than it knows of.
     pub(crate) doubt: Mutex<Doubt>,
+    /// Where its door is, for commands of other processes of this machine.
+    pub(crate) street: Option<Street>,
 }
 
 /// How a node works.
@@ -141,6 +144,9 @@ pub(crate) async fn start(host: Arc<Host>, options: NodeOptions) -> Result<Node,
     tasks.spawn(reconcile::upkeep(Arc::clone(&host)));
     tasks.spawn(reconcile::sweep(Arc::clone(&host)));
     tasks.spawn(crate::audit::seal(Arc::clone(&host)));
+    if let Some(street) = host.street.clone() {
+        tasks.spawn(neighbour::listen(Arc::clone(&host), street));
+    }
     // One for each batch that may be under way: a claim need not wait for the one before it.
     for claimer in 0..host.writer.lanes() {
         let claims = queue::claim_forever(Arc::clone(&host), claimer, Arc::clone(&slots), lease.clone(), send.clone());

@@ -167,7 +167,7 @@ impl Engine {
         let acceptance = self.acceptance(by, submission);
         let command_id = acceptance.run;
         let receipt = |command_id, replayed| Receipt { command_id, status: "QUEUED", replayed };
-        match self.writer().accept(acceptance).await? {
+        match self.accept(acceptance).await? {
             Accepted::New => Ok(receipt(command_id, false)),
             Accepted::Replayed(command_id) => Ok(receipt(command_id, true)),
             Accepted::Mismatch(command_id) => Err(SubmitError::Mismatch { command_id }),

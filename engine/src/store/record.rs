@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::document::Raw;
@@ -109,7 +110,7 @@ const RECORD_OVERHEAD_BYTES: usize = 128;
 const RARE_BYTES: usize = 2_048;
 
 /// A command on its way into the database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Acceptance {
     pub(crate) run: RunId,
     pub(crate) client: String,
@@ -126,7 +127,7 @@ pub(crate) struct Acceptance {
 }
 
 /// What became of a command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Accepted {
     /// It is durable under its own id.
     New,

@@ -150,6 +150,13 @@ impl Store {
         Ok(u32::try_from(epoch).unwrap_or(Cursor::FIRST_EPOCH))
     }
 
+    /// What tells this database from every other one; `None` where the service hides it.
+    pub(crate) async fn known_as(&self) -> Result<Option<String>, StoreError> {
+        let known = "select format('%s/%s/%s', p.history, d.oid, d.datname) from fermata.position p, pg_database d
+            where d.datname = current_database() and p.history is not null";
+        Ok(sqlx::query_scalar(known).fetch_optional(&self.direct).await?)
+    }
+
     /// How far back and ahead the stream reaches: numbers only, the same for every client.
     pub(crate) async fn stream_bounds(&self) -> Result<(Cursor, Cursor), StoreError> {
         let (oldest, head, epoch): (Option<i64>, i64, i32) = sqlx::query_as(

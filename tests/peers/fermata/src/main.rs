@@ -53,6 +53,7 @@ impl Database {
         let registry = Registry::new().with(Work);
         let mut options = EngineOptions::new(&self.url, Artifacts::new(std::env::temp_dir()), registry);
         options.writer_connections = self.lanes;
+        options.neighbours = Some(EngineOptions::doors()?);
         Ok(Engine::open(options).await?)
     }
 }

@@ -1,0 +1,98 @@
+//! A worker's door: commands come in, are accepted by its own writer, and begin with that commit.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::Framed;
+use tracing::{debug, warn};
+
+use super::{Hello, MAX_NEIGHBOURS, MAX_PENDING, Street, Told, VERSION, codec, user};
+use crate::node::Host;
+use crate::store::record::Acceptance;
+
+/// A socket that goes when its owner goes.
+struct Door(PathBuf);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // A socket that stays is one that nobody answers at.
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// Takes commands of other processes of this user, for as long as it runs. Without a door they come through the database.
+pub(crate) async fn listen(host: Arc<Host>, street: Street) {
+    clear(&street);
+    let name = format!("{}-{}-{}.sock", street.prefix, std::process::id(), host.wakes.origin.simple());
+    let door = Door(street.folder.join(name));
+    let listener = match UnixListener::bind(&door.0) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn!(error = %error, "there is no door for commands of this machine; they come through the database");
+            return;
+        }
+    };
+    let mut guests = JoinSet::new();
+    loop {
+        while guests.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let ours = matches!((stream.peer_cred(), user()), (Ok(peer), Ok(user)) if peer.uid() == user);
+        if ours && guests.len() < MAX_NEIGHBOURS {
+            guests.spawn(serve(Arc::clone(&host), stream));
+        }
+    }
+}
+
+/// Takes away what processes that are gone have left.
+fn clear(street: &Street) {
+    if !Path::new("/proc/self").exists() {
+        return;
+    }
+    for door in street.doors() {
+        let name = door.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_gone = name.split('-').nth(1).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if is_gone {
+            drop(std::fs::remove_file(&door));
+        }
+    }
+}
+
+async fn serve(host: Arc<Host>, stream: UnixStream) {
+    let (mut sink, mut asked) = Framed::new(stream, codec()).split::<Bytes>();
+    let hello = Hello { version: VERSION, hosted: host.registry.hosted().into_iter().collect() };
+    let Ok(hello) = serde_json::to_vec(&hello) else { return };
+    if sink.send(hello.into()).await.is_err() {
+        return;
+    }
+    let mut pending = JoinSet::new();
+    loop {
+        tokio::select! {
+            frame = asked.next(), if pending.len() < MAX_PENDING => {
+                let Some(Ok(frame)) = frame else { return };
+                let acceptance: Acceptance = match serde_json::from_slice(&frame) {
+                    Ok(acceptance) => acceptance,
+                    Err(error) => {
+                        debug!(error = %error, "a neighbour says what nobody understands");
+                        return;
+                    }
+                };
+                let host = Arc::clone(&host);
+                pending.spawn(async move {
+                    let run = acceptance.run;
+                    // What cannot be accepted here is accepted by whoever asked, or refused there.
+                    Told { run, accepted: host.writer.accept(acceptance).await.ok() }
+                });
+            }
+            Some(told) = pending.join_next(), if !pending.is_empty() => {
+                let Ok(Ok(told)) = told.map(|told| serde_json::to_vec(&told)) else { return };
+                if sink.send(told.into()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Workers of the same machine (docs/speed.md, "A worker next door"): a process that carries no runs hands its commands to one
+//! that does, which accepts and begins them in its own one commit.
+//!
+//! Nothing rests on it. Who gets no answer accepts the command itself, under the same id, which is taken once. The door is a
+//! socket in a folder of the user, named after the database and its history; only processes of the same user come in.
+//! [`Neighbours`] hands over, [`listen`] takes.
+
+mod door;
+mod line;
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::net::UnixStream;
+use tokio_util::codec::LengthDelimitedCodec;
+
+pub(crate) use door::listen;
+use line::Line;
+
+use crate::clock::Clock;
+use crate::id::RunId;
+use crate::store::record::{Acceptance, Accepted};
+use crate::telemetry;
+
+/// The largest frame: a larger command is not handed over.
+const MAX_FRAME_BYTES: usize = 1 << 20;
+/// The most commands that may be with one neighbour at once; above, a batch of one's own is faster.
+const MAX_PENDING: usize = 32;
+/// The most neighbours that commands are handed to in turns.
+const MAX_NEIGHBOURS: usize = 16;
+/// How long an answer is waited for before the command is accepted here.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The time between two looks for neighbours, while there are commands.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// What a door says of itself changes when this does.
+const VERSION: u32 = 1;
+
+/// What a door says first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hello {
+    version: u32,
+    /// `name@version` of the workflows that are hosted behind it.
+    hosted: HashSet<String>,
+}
+
+/// What became of a command; `None` if it could not be accepted there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    run: RunId,
+    accepted: Option<Accepted>,
+}
+
+/// Where the doors of one database are.
+#[derive(Debug, Clone)]
+pub(crate) struct Street {
+    folder: PathBuf,
+    /// What the names of its sockets begin with.
+    prefix: String,
+}
+
+impl Street {
+    /// Of the database that `known_as` names, in a folder that nobody else may enter.
+    pub(crate) fn of(folder: PathBuf, known_as: &str) -> io::Result<Self> {
+        private(&folder)?;
+        let hash = hex::encode(Sha256::digest(known_as.as_bytes()));
+        Ok(Self { folder, prefix: hash[..16].to_owned() })
+    }
+
+    fn doors(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
+        let named = |path: &Path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&self.prefix))
+        };
+        entries.flatten().map(|entry| entry.path()).filter(|path| named(path)).take(MAX_NEIGHBOURS).collect()
+    }
+}
+
+/// The folder of this user's doors.
+pub(crate) fn folder() -> io::Result<PathBuf> {
+    Ok(std::env::temp_dir().join(format!("fermata-{}", user()?)))
+}
+
+/// Whoever this process runs as.
+fn user() -> io::Result<u32> {
+    Ok(UnixStream::pair()?.0.peer_cred()?.uid())
+}
+
+/// Makes the folder if it is not there, and sees that it is nobody else's.
+fn private(folder: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = std::fs::symlink_metadata(folder)?;
+    if found.is_dir() && found.uid() == user()? && found.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is open to others", folder.display())))
+    }
+}
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec()
+}
+
+/// The workers of this machine that commands are handed to.
+pub(crate) struct Neighbours {
+    street: Street,
+    clock: Clock,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    lines: Vec<Line>,
+    /// Whose turn it is.
+    turn: usize,
+    looked: Option<Instant>,
+}
+
+impl Neighbours {
+    pub(crate) fn new(street: Street, clock: Clock) -> Self {
+        Self { street, clock, known: Arc::default() }
+    }
+
+    /// Hands a command over; `None` if it has to be accepted here: nobody near hosts its workflow and has room, or no answer
+    /// came. It may have been accepted then, under its own id.
+    pub(crate) async fn accept(&self, acceptance: &Acceptance) -> Option<Accepted> {
+        self.look();
+        let line = self.line_for(&acceptance.workflow)?;
+        let frame = serde_json::to_vec(acceptance).ok().filter(|frame| frame.len() <= MAX_FRAME_BYTES)?;
+        let until = self.clock.monotonic() + PATIENCE;
+        let answer = self.clock.before(until, line.ask(acceptance.run, frame)).await;
+        if answer.is_none() {
+            line.hang_up();
+        }
+        let accepted = answer.flatten();
+        telemetry::handed_over(accepted.is_some());
+        accepted
+    }
+
+    fn line_for(&self, workflow: &str) -> Option<Line> {
+        let mut known = self.known();
+        known.lines.retain(Line::is_open);
+        let fit = |line: &&Line| line.hosts(workflow) && line.pending() < MAX_PENDING;
+        let turn = known.turn;
+        let fits: Vec<&Line> = known.lines.iter().filter(fit).collect();
+        let line = (!fits.is_empty()).then(|| fits[turn % fits.len()].clone());
+        known.turn = turn.wrapping_add(1);
+        line
+    }
+
+    /// Looks who is there, beside whoever asks, if that was not done just now.
+    fn look(&self) {
+        let now = self.clock.monotonic();
+        let mut known = self.known();
+        if known.looked.is_some_and(|looked| now < looked + LOOK_AGAIN) {
+            return;
+        }
+        known.looked = Some(now);
+        let reached: HashSet<PathBuf> =
+            known.lines.iter().filter(|line| line.is_open()).map(|line| line.door().to_owned()).collect();
+        drop(known);
+        let (street, known) = (self.street.clone(), Arc::clone(&self.known));
+        tokio::spawn(async move {
+            for door in street.doors().into_iter().filter(|door| !reached.contains(door)) {
+                // Nobody is behind it any more, or another user is.
+                let Ok(line) = Line::to(door).await else { continue };
+                let mut known = lock(&known);
+                if known.lines.iter().all(|other| other.door() != line.door() || !other.is_open()) {
+                    known.lines.push(line);
+                }
+            }
+        });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    // No code panics while it holds the lock.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
