@@ -93,16 +93,19 @@ impl Drop for Street {
 async fn a_command_begins_at_the_worker_next_door_in_the_commit_that_accepts_it() {
     let street = Street::new().await;
     let worker = street.worker().await;
-    street.door().await;
+    let door = street.door().await;
     let api = street.engine().await;
     street.is_handed_over(&api).await;
     // One that has gone is not asked, and one that comes is found.
     worker.close(Duration::from_secs(5)).await;
     assert_eq!(street.doors(), Vec::<PathBuf>::new(), "a door goes with its worker");
+    // One that was killed leaves a door that nobody is behind.
+    drop(UnixListener::bind(&door).unwrap());
     let run = street.db.submit(&api, "test.echo", json!({"n": 1})).await;
     let _other = street.worker().await;
     assert_eq!(street.db.ended(&api, run).await.result, Some(json!({"n": 1})));
     street.is_handed_over(&api).await;
+    assert!(!door.exists(), "the next worker takes it away");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! A worker's door: commands come in, are accepted by its own writer, and begin with that commit.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -26,8 +27,8 @@ impl Drop for Door {
 
 /// Takes commands of other processes of this user, for as long as it runs. Without a door they come through the database.
 pub(crate) async fn listen(host: Arc<Host>, street: Street) {
-    clear(&street);
-    let name = format!("{}-{}-{}.sock", street.prefix, std::process::id(), host.wakes.origin.simple());
+    clear(&street).await;
+    let name = format!("{}-{}.sock", street.prefix, host.wakes.origin.simple());
     let door = Door(street.folder.join(name));
     let listener = match UnixListener::bind(&door.0) {
         Ok(listener) => listener,
@@ -47,15 +48,10 @@ pub(crate) async fn listen(host: Arc<Host>, street: Street) {
     }
 }
 
-/// Takes away what processes that are gone have left.
-fn clear(street: &Street) {
-    if !Path::new("/proc/self").exists() {
-        return;
-    }
+/// Takes away the doors behind which nobody is any more.
+async fn clear(street: &Street) {
     for door in street.doors() {
-        let name = door.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_gone = name.split('-').nth(1).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
-        if is_gone {
+        if UnixStream::connect(&door).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             drop(std::fs::remove_file(&door));
         }
     }

@@ -111,6 +111,7 @@ const RARE_BYTES: usize = 2_048;
 
 /// A command on its way into the database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Acceptance {
     pub(crate) run: RunId,
     pub(crate) client: String,

@@ -46,6 +46,9 @@ struct Database {
     /// Connections of the group writer
     #[arg(long, env = "LANES", default_value_t = 2)]
     lanes: usize,
+    /// Hand commands to a worker of this machine
+    #[arg(long, env = "NEIGHBOURS", default_value_t = true, action = clap::ArgAction::Set)]
+    neighbours: bool,
 }
 
 impl Database {
@@ -53,7 +56,9 @@ impl Database {
         let registry = Registry::new().with(Work);
         let mut options = EngineOptions::new(&self.url, Artifacts::new(std::env::temp_dir()), registry);
         options.writer_connections = self.lanes;
-        options.neighbours = Some(EngineOptions::doors()?);
+        if self.neighbours {
+            options.neighbours = Some(EngineOptions::doors()?);
+        }
         Ok(Engine::open(options).await?)
     }
 }
