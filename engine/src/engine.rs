@@ -187,9 +187,13 @@ impl Engine {
         self.inner.host.store.close().await;
     }
 
-    /// Accepts a command: at a worker next door, if this process carries none, or else here.
+    /// Accepts a command: at a worker next door, if this process carries no runs and the command comes alone, or else here.
     pub(crate) async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
-        if let (None, Some(neighbours)) = (self.node(), &self.inner.neighbours)
+        let Some(neighbours) = self.inner.neighbours.as_ref().filter(|_| self.node().is_none()) else {
+            return self.writer().accept(acceptance).await;
+        };
+        let under_way = neighbours.under_way();
+        if under_way.is_alone()
             && let Some(accepted) = neighbours.accept(&acceptance).await
         {
             return Ok(accepted);

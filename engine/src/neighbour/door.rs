@@ -11,7 +11,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::codec::Framed;
 use tracing::{debug, warn};
 
-use super::{Hello, MAX_NEIGHBOURS, MAX_PENDING, Street, Told, VERSION, codec, user};
+use super::{Hello, MAX_NEIGHBOURS, Street, Told, VERSION, codec, user};
 use crate::node::Host;
 use crate::store::record::Acceptance;
 
@@ -58,37 +58,25 @@ async fn clear(street: &Street) {
 }
 
 async fn serve(host: Arc<Host>, stream: UnixStream) {
-    let (mut sink, mut asked) = Framed::new(stream, codec()).split::<Bytes>();
+    let mut framed = Framed::new(stream, codec());
     let hello = Hello { version: VERSION, hosted: host.registry.hosted().into_iter().collect() };
     let Ok(hello) = serde_json::to_vec(&hello) else { return };
-    if sink.send(hello.into()).await.is_err() {
+    if framed.send(Bytes::from(hello)).await.is_err() {
         return;
     }
-    let mut pending = JoinSet::new();
-    loop {
-        tokio::select! {
-            frame = asked.next(), if pending.len() < MAX_PENDING => {
-                let Some(Ok(frame)) = frame else { return };
-                let acceptance: Acceptance = match serde_json::from_slice(&frame) {
-                    Ok(acceptance) => acceptance,
-                    Err(error) => {
-                        debug!(error = %error, "a neighbour says what nobody understands");
-                        return;
-                    }
-                };
-                let host = Arc::clone(&host);
-                pending.spawn(async move {
-                    let run = acceptance.run;
-                    // What cannot be accepted here is accepted by whoever asked, or refused there.
-                    Told { run, accepted: host.writer.accept(acceptance).await.ok() }
-                });
+    while let Some(Ok(frame)) = framed.next().await {
+        let acceptance: Acceptance = match serde_json::from_slice(&frame) {
+            Ok(acceptance) => acceptance,
+            Err(error) => {
+                debug!(error = %error, "a neighbour says what nobody understands");
+                return;
             }
-            Some(told) = pending.join_next(), if !pending.is_empty() => {
-                let Ok(Ok(told)) = told.map(|told| serde_json::to_vec(&told)) else { return };
-                if sink.send(told.into()).await.is_err() {
-                    return;
-                }
-            }
+        };
+        // What cannot be accepted here is accepted by whoever asked, or refused there.
+        let told = Told { accepted: host.writer.accept(acceptance).await.ok() };
+        let Ok(told) = serde_json::to_vec(&told) else { return };
+        if framed.send(Bytes::from(told)).await.is_err() {
+            return;
         }
     }
 }

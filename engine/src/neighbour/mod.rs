@@ -24,14 +24,11 @@ pub(crate) use door::listen;
 use line::Line;
 
 use crate::clock::Clock;
-use crate::id::RunId;
 use crate::store::record::{Acceptance, Accepted};
 use crate::telemetry;
 
 /// The largest frame: a larger command is not handed over.
 const MAX_FRAME_BYTES: usize = 1 << 20;
-/// The most commands that may be with one neighbour at once; above, a batch of one's own is faster.
-const MAX_PENDING: usize = 32;
 /// The most neighbours that commands are handed to in turns.
 const MAX_NEIGHBOURS: usize = 16;
 /// How long an answer is waited for before the command is accepted here.
@@ -52,7 +49,6 @@ struct Hello {
 /// What became of a command; `None` if it could not be accepted there.
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
-    run: RunId,
     accepted: Option<Accepted>,
 }
 
@@ -114,46 +110,69 @@ pub(crate) struct Neighbours {
     street: Street,
     clock: Clock,
     known: Arc<Mutex<Known>>,
+    /// Held by each command that this process has under way.
+    under_way: Arc<()>,
+}
+
+/// A command that is under way.
+pub(crate) struct UnderWay(Arc<()>);
+
+impl UnderWay {
+    /// Whether no other command is. Those that come together share a commit here, which is faster than sharing one next door
+    /// (docs/speed.md, "A worker next door").
+    pub(crate) fn is_alone(&self) -> bool {
+        // Its own mark, and the one that marks are made from.
+        Arc::strong_count(&self.0) == 2
+    }
 }
 
 #[derive(Default)]
 struct Known {
+    /// Those that nobody asks at the moment.
     lines: Vec<Line>,
-    /// Whose turn it is.
-    turn: usize,
     looked: Option<Instant>,
+}
+
+impl Known {
+    /// One line to each door is enough.
+    fn keep(&mut self, line: Line) {
+        self.lines.retain(|other| other.door() != line.door());
+        self.lines.push(line);
+    }
 }
 
 impl Neighbours {
     pub(crate) fn new(street: Street, clock: Clock) -> Self {
-        Self { street, clock, known: Arc::default() }
+        Self { street, clock, known: Arc::default(), under_way: Arc::default() }
     }
 
-    /// Hands a command over; `None` if it has to be accepted here: nobody near hosts its workflow and has room, or no answer
-    /// came. It may have been accepted then, under its own id.
+    /// Counts a command among those that this process has under way, for as long as the answer is held.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        UnderWay(Arc::clone(&self.under_way))
+    }
+
+    /// Hands a command over; `None` if it has to be accepted here: nobody near hosts its workflow, or no answer came. It may
+    /// have been accepted then, under its own id.
     pub(crate) async fn accept(&self, acceptance: &Acceptance) -> Option<Accepted> {
         self.look();
-        let line = self.line_for(&acceptance.workflow)?;
         let frame = serde_json::to_vec(acceptance).ok().filter(|frame| frame.len() <= MAX_FRAME_BYTES)?;
+        let mut line = self.line_to(&acceptance.workflow)?;
         let until = self.clock.monotonic() + PATIENCE;
-        let answer = self.clock.before(until, line.ask(acceptance.run, frame)).await;
-        if answer.is_none() {
-            line.hang_up();
-        }
-        let accepted = answer.flatten();
+        let answer = self.clock.before(until, line.ask(frame)).await;
+        // Who does not answer is not waited for again.
+        let accepted = answer.and_then(Result::ok).and_then(|accepted| {
+            self.known().keep(line);
+            accepted
+        });
         telemetry::handed_over(accepted.is_some());
         accepted
     }
 
-    fn line_for(&self, workflow: &str) -> Option<Line> {
+    /// The line that was not used for the longest time, of those to who hosts `workflow`.
+    fn line_to(&self, workflow: &str) -> Option<Line> {
         let mut known = self.known();
-        known.lines.retain(Line::is_open);
-        let fit = |line: &&Line| line.hosts(workflow) && line.pending() < MAX_PENDING;
-        let turn = known.turn;
-        let fits: Vec<&Line> = known.lines.iter().filter(fit).collect();
-        let line = (!fits.is_empty()).then(|| fits[turn % fits.len()].clone());
-        known.turn = turn.wrapping_add(1);
-        line
+        let place = known.lines.iter().position(|line| line.hosts(workflow))?;
+        Some(known.lines.remove(place))
     }
 
     /// Looks who is there, beside whoever asks, if that was not done just now.
@@ -164,18 +183,14 @@ impl Neighbours {
             return;
         }
         known.looked = Some(now);
-        let reached: HashSet<PathBuf> =
-            known.lines.iter().filter(|line| line.is_open()).map(|line| line.door().to_owned()).collect();
+        let reached: HashSet<PathBuf> = known.lines.iter().map(|line| line.door().to_owned()).collect();
         drop(known);
         let (street, known) = (self.street.clone(), Arc::clone(&self.known));
         tokio::spawn(async move {
             for door in street.doors().into_iter().filter(|door| !reached.contains(door)) {
                 // Nobody is behind it any more, or another user is.
                 let Ok(line) = Line::to(door).await else { continue };
-                let mut known = lock(&known);
-                if known.lines.iter().all(|other| other.door() != line.door() || !other.is_open()) {
-                    known.lines.push(line);
-                }
+                lock(&known).keep(line);
             }
         });
     }
