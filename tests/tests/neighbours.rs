@@ -102,13 +102,16 @@ async fn a_command_begins_at_the_worker_next_door_in_the_commit_that_accepts_it(
     // One that has gone is not asked, and one that comes is found.
     worker.close(Duration::from_secs(5)).await;
     assert_eq!(street.doors(), Vec::<PathBuf>::new(), "a door goes with its worker");
-    // One that was killed leaves a door that nobody is behind.
-    drop(UnixListener::bind(&door).unwrap());
+    // One that was killed leaves a door that nobody is behind, and so does one of a database that is no more.
+    let of_another = door.with_file_name("0123456789abcdef-0.sock");
+    for left in [&door, &of_another] {
+        drop(UnixListener::bind(left).unwrap());
+    }
     let run = street.db.submit(&api, "test.echo", json!({"n": 1})).await;
     let _other = street.worker().await;
     assert_eq!(street.db.ended(&api, run).await.result, Some(json!({"n": 1})));
     street.is_handed_over(&api).await;
-    assert!(!door.exists(), "the next worker takes it away");
+    assert!(!door.exists() && !of_another.exists(), "the next worker takes them away");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,12 @@ impl Process {
         self.ask("GET", path, headers, String::new()).await
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn crash(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// All that it has written so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()

@@ -7,5 +7,6 @@ mod echo;
 mod fake_render;
 mod harness;
 mod logging;
+mod neighbour;
 mod render_faults;
 mod renderctl;

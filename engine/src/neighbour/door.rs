@@ -48,9 +48,9 @@ pub(crate) async fn listen(host: Arc<Host>, street: Street) {
     }
 }
 
-/// Takes away the doors behind which nobody is any more.
+/// Takes away the doors behind which nobody is any more, of whichever database: one that was dropped has no worker to do it.
 async fn clear(street: &Street) {
-    for door in street.doors() {
+    for door in street.all_doors() {
         if UnixStream::connect(&door).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             drop(std::fs::remove_file(&door));
         }

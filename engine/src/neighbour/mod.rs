@@ -69,11 +69,16 @@ impl Street {
     }
 
     fn doors(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
-        let named = |path: &Path| {
+        let ours = |path: &PathBuf| {
             path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&self.prefix))
         };
-        entries.flatten().map(|entry| entry.path()).filter(|path| named(path)).take(MAX_NEIGHBOURS).collect()
+        self.all_doors().filter(ours).take(MAX_NEIGHBOURS).collect()
+    }
+
+    /// Those of every database that this user's workers are at.
+    fn all_doors(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
     }
 }
 
