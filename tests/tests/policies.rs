@@ -29,6 +29,7 @@ mod dry_run;
 mod queued;
 mod repeats;
 mod throttled;
+mod told;
 mod words;
 
 const LEASE: Duration = Duration::from_secs(30);

@@ -47,6 +47,7 @@ pub fn read(folder: &Path) -> Result<Trial, ReadError> {
         facts,
         history: history(&folder.join("history.jsonl"))?,
         ledger: lines(&folder.join("ledger.jsonl"))?,
+        calls: lines(&folder.join("calls.jsonl"))?,
         dump: dump(&folder.join("dump"))?,
         earlier: if earlier.exists() { lines(&earlier)? } else { Vec::new() },
         readers: readers(&folder.join("streams"))?,

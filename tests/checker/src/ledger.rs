@@ -1,4 +1,5 @@
-//! What the platform really applied: `ledger.jsonl`, written by a witness that knows nothing of us.
+//! What the platform really applied, `ledger.jsonl`, and what it was asked for, `calls.jsonl`: written by a witness that knows
+//! nothing of us.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -23,6 +24,15 @@ pub struct Line {
     /// Who held the run when the call was made: `<run>:<epoch>`, as it came with the call.
     #[serde(default)]
     pub fence: Option<String>,
+}
+
+/// One request for an effect that reached the platform, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Call {
+    /// What the rig called the effect.
+    pub reference: String,
+    /// When it arrived.
+    pub received: DateTime<Utc>,
 }
 
 /// Who made a call: a run in an epoch.

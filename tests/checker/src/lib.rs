@@ -69,6 +69,11 @@
 //! arrived; where the platform applies late by itself (a delay, a queue) it must be there, for
 //! `time` stands in for it.
 //!
+//! ## `calls.jsonl`
+//!
+//! Each request for an effect that reached the platform, whether it was applied or not: `{reference, received}`, all of the
+//! trial's references.
+//!
 //! ## `dump/<table>.jsonl`
 //!
 //! For `run`, `live`, `outcome`, `step`, `event`, `audit`, `action`, `intent`, `gate`, `signal`,
@@ -93,6 +98,7 @@
 //! big-endian.
 
 mod dossier;
+mod figures;
 mod folder;
 pub mod history;
 mod invariant;
@@ -103,6 +109,7 @@ pub mod stream;
 mod trial;
 mod verdict;
 
+pub use figures::Figures;
 pub use folder::{ReadError, read};
 pub use invariant::judge as check;
 pub use report::Report;

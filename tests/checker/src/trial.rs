@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use crate::history::Request;
-use crate::ledger::Line;
+use crate::ledger::{Call, Line};
 use crate::rows::{Audit, Dump};
 use crate::stream::Reader;
 
@@ -17,6 +17,8 @@ pub struct Trial {
     pub history: Vec<Request>,
     /// `ledger.jsonl`.
     pub ledger: Vec<Line>,
+    /// `calls.jsonl`.
+    pub calls: Vec<Call>,
     /// `dump/`.
     pub dump: Dump,
     /// `earlier/audit.jsonl`; empty when there is none.

@@ -10,6 +10,7 @@ use crate::connection::Cord;
 use crate::problem::Problem;
 use crate::site::{Outcome, Request, Site, Terms};
 use crate::switchboard::Switchboard;
+use crate::traffic::Traffic;
 use crate::webhook::courier::Courier;
 
 /// The site and its misbehaviour; the router's state.
@@ -19,6 +20,8 @@ pub(crate) struct App {
     pub(crate) site: Mutex<Site>,
     /// The mode and the plans in force.
     pub(crate) switchboard: Switchboard,
+    /// How much was asked of it.
+    pub(crate) traffic: Traffic,
     /// Tells the accounts' endpoints what was applied.
     pub(crate) courier: Arc<Courier>,
 }

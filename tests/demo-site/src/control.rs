@@ -28,6 +28,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/_plans/{prefix}", put(set_plan).delete(remove_plan))
         .route("/_plans/{prefix}/log", get(plan_log))
         .route("/_reset", post(reset))
+        .route("/_traffic", get(traffic))
 }
 
 async fn health(State(app): State<Arc<App>>) -> Json<Value> {
@@ -39,6 +40,10 @@ async fn health(State(app): State<Arc<App>>) -> Json<Value> {
 async fn ledger(State(app): State<Arc<App>>, Params(filter): Params<EntryFilter>) -> Result<Json<Value>, Problem> {
     let site = app.site.lock().await;
     serde_json::to_value(site.entries(&filter)).map(Json).map_err(|_| Problem::Broken)
+}
+
+async fn traffic(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({ "requests": app.traffic.requests() }))
 }
 
 #[derive(Deserialize)]
@@ -90,6 +95,7 @@ async fn reset(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     let aside = app.site.lock().await.start_over();
     let aside = aside.map_err(Problem::Storage)?;
     app.switchboard.start_over();
+    app.traffic.start_over();
     app.courier.start_over().await;
     Ok(Json(json!({ "ok": true, "set_aside": aside })))
 }

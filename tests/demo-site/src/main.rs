@@ -41,6 +41,7 @@ mod router;
 mod session;
 mod site;
 mod switchboard;
+mod traffic;
 mod view;
 mod webhook;
 
@@ -60,6 +61,7 @@ use crate::app::App;
 use crate::connection::{Cord, Doorway};
 use crate::site::Site;
 use crate::switchboard::Switchboard;
+use crate::traffic::Traffic;
 use crate::webhook::courier::Courier;
 
 /// A pretend social network for tests: true HTTP, a durable ledger, misbehaviour on demand.
@@ -87,6 +89,7 @@ async fn main() -> io::Result<()> {
     let app = Arc::new(App {
         site: Mutex::new(Site::open(&args.ledger, url.clone())?),
         switchboard: Switchboard::default(),
+        traffic: Traffic::default(),
         courier: Arc::new(Courier::new().map_err(io::Error::other)?),
     });
     if let Some(ready_file) = &args.ready_file {

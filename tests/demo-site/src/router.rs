@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::session::PageProblem;
-use crate::{api, control, forms, pages, webhook};
+use crate::{api, control, forms, pages, traffic, webhook};
 
 /// The most that any request may carry.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -29,6 +29,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), traffic::count))
         .with_state(app)
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use fermata_checker::Figures;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -49,6 +50,16 @@ pub(crate) struct Tally {
     pub(crate) struck: u64,
     pub(crate) runs: u64,
     pub(crate) facts: u64,
+    /// Actions that were planned.
+    pub(crate) actions: u64,
+    /// Effects that the platform applied.
+    pub(crate) effects: u64,
+    /// Effects beyond the first of their kind (G-126).
+    pub(crate) duplicates: u64,
+    /// Requests for an effect that reached the platform.
+    pub(crate) calls: u64,
+    /// All requests to the platform, looks and logins included (B-057).
+    pub(crate) requests: u64,
     pub(crate) seconds: f64,
     /// Violations by invariant.
     pub(crate) violations: BTreeMap<String, u64>,
@@ -68,6 +79,13 @@ impl Tally {
         self.trials += 1;
         self.runs += u64::try_from(report.runs).unwrap_or(0);
         self.facts += report.facts;
+        let count = |count: usize| u64::try_from(count).unwrap_or(0);
+        let Figures { actions, effects, duplicates, calls } = report.figures;
+        self.actions += count(actions);
+        self.effects += count(effects);
+        self.duplicates += count(duplicates);
+        self.calls += count(calls);
+        self.requests += report.requests;
         self.struck += report.struck;
         self.last_seed = self.last_seed.max(report.seed);
         for violation in &report.violations {

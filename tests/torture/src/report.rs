@@ -36,8 +36,20 @@ pub(crate) fn line(tally: &Tally) -> String {
         format!(", {} times trouble with the rig", tally.trouble.len())
     };
     format!(
-        "{what}: {} trials (seeds {} to {}), {} blows, {} runs, {} facts, {:.0} s: {found}{trouble}",
-        tally.trials, tally.first_seed, tally.last_seed, tally.struck, tally.runs, tally.facts, tally.seconds
+        "{what}: {} trials (seeds {} to {}), {} blows, {} runs, {} actions, {} facts, {:.0} s: {found}; the platform was asked \
+         {} times, of which for an effect {}, did {}, and of those {} once more{trouble}",
+        tally.trials,
+        tally.first_seed,
+        tally.last_seed,
+        tally.struck,
+        tally.runs,
+        tally.actions,
+        tally.facts,
+        tally.seconds,
+        tally.requests,
+        tally.calls,
+        tally.effects,
+        tally.duplicates
     )
 }
 
@@ -52,7 +64,8 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     let whole = json!({"well": well, "tallies": tallies, "not_run": not_run});
     std::fs::write(out.join("report.json"), serde_json::to_string_pretty(&whole)?)?;
     let mut table = String::from(
-        "| what | trials | seeds | blows | runs | facts | s | violations |\n|---|---|---|---|---|---|---|---|\n",
+        "| what | trials | seeds | blows | runs | actions | requests | calls | effects | duplicates | facts | s | violations |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for tally in tallies {
         let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant `{name}`"));
@@ -61,8 +74,19 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
         // Writing into a string cannot fail.
         let _ = writeln!(
             table,
-            "| {what} | {} | {}-{} | {} | {} | {} | {:.0} | {found} |",
-            tally.trials, tally.first_seed, tally.last_seed, tally.struck, tally.runs, tally.facts, tally.seconds
+            "| {what} | {} | {}-{} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {found} |",
+            tally.trials,
+            tally.first_seed,
+            tally.last_seed,
+            tally.struck,
+            tally.runs,
+            tally.actions,
+            tally.requests,
+            tally.calls,
+            tally.effects,
+            tally.duplicates,
+            tally.facts,
+            tally.seconds
         );
     }
     for (name, (fell, tried)) in tallies.iter().flat_map(|tally| &tally.points) {

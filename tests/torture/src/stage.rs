@@ -197,6 +197,23 @@ impl Stage {
         Ok(())
     }
 
+    /// How often a program asked the site for anything since it started.
+    pub(crate) async fn requests(&self) -> Result<u64, Trouble> {
+        let url = format!("{}/_traffic", self.site_url);
+        let told: Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
+        told["requests"].as_u64().ok_or_else(|| Trouble::Answer("the site does not say how much is asked of it".into()))
+    }
+
+    /// Each request for an effect with a reference that begins with `prefix`, of a plan in force.
+    pub(crate) async fn calls(&self, prefix: &str) -> Result<Vec<Value>, Trouble> {
+        let url = format!("{}/_plans/{prefix}/log", self.site_url);
+        let mut told: Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
+        match (told["decisions"].take(), told["forgotten"].as_u64()) {
+            (Value::Array(calls), Some(0)) => Ok(calls),
+            _ => Err(Trouble::Answer(format!("the site does not know each request for {prefix}"))),
+        }
+    }
+
     /// What the site really did about references that begin with `prefix`.
     pub(crate) async fn ledger(&self, prefix: &str) -> Result<Vec<Value>, Trouble> {
         let url = format!("{}/_ledger?prefix={prefix}", self.site_url);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fermata_checker::Figures;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
@@ -47,6 +48,10 @@ pub(crate) struct Report {
     /// How many facts the checker looked at.
     pub(crate) facts: u64,
     pub(crate) violations: Vec<Value>,
+    /// What the platform was asked for and did.
+    pub(crate) figures: Figures,
+    /// How often anything was asked of the platform, looks and logins included.
+    pub(crate) requests: u64,
 }
 
 /// Carries out one trial.
@@ -64,7 +69,7 @@ pub(crate) async fn run(
     }
     blow::set_up(stage, &plan.blows).await?;
     let from = dump::positions(&stage.looks).await?;
-    let struck = stage.struck().await?;
+    let (struck, requests) = (stage.struck().await?, stage.requests().await?);
     let history = Arc::new(History::new(folder)?);
     let client = Client::new(&stage.control, &stage.token, &client_id, Arc::clone(&history))?;
     if let Some(rations) = &plan.rations {
@@ -103,6 +108,11 @@ pub(crate) async fn run(
     history.close()?;
     let ledger = stage.ledger(&format!("{client_id}-")).await?;
     dump::write(&folder.join("ledger.jsonl"), &ledger)?;
+    let mut calls = Vec::new();
+    for promise in Promise::ALL {
+        calls.extend(stage.calls(&prefix(&client_id, promise)).await?);
+    }
+    dump::write(&folder.join("calls.jsonl"), &calls)?;
     let to = dump::dump(&stage.looks, folder, &client_id, from).await?;
     let trial = json!({
         "seed": plan.seed, "trial": plan.seed, "fault": plan.fault.name(), "clients": [client_id],
@@ -115,6 +125,7 @@ pub(crate) async fn run(
         stage.forget_site_plan(&prefix(&client_id, promise)).await?;
     }
     let mut report = check(plan, folder, fell, office.began.elapsed())?;
+    report.requests = stage.requests().await?.saturating_sub(requests);
     report.struck = struck_by_signal(&plan.blows, &report.fell) + stage.struck().await?.saturating_sub(struck);
     let log = stage.proxy.tell(&json!({"op": "log", "last": 100})).await?;
     std::fs::write(folder.join("proxy.json"), log.to_string())?;
@@ -129,7 +140,7 @@ pub(crate) async fn run(
 
 fn check(plan: &Plan, folder: &Path, fell: Vec<String>, took: Duration) -> Result<Report, Trouble> {
     let trial = fermata_checker::read(folder).map_err(|error| Trouble::Answer(error.to_string()))?;
-    let verdict = serde_json::to_value(fermata_checker::check(&trial))?;
+    let (verdict, figures) = (serde_json::to_value(fermata_checker::check(&trial))?, Figures::of(&trial));
     std::fs::write(folder.join("verdict.json"), serde_json::to_string_pretty(&verdict)?)?;
     let facts = verdict["checked"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
     Ok(Report {
@@ -141,6 +152,8 @@ fn check(plan: &Plan, folder: &Path, fell: Vec<String>, took: Duration) -> Resul
         runs: plan.runs.len(),
         facts,
         violations: verdict["violations"].as_array().cloned().unwrap_or_default(),
+        figures,
+        requests: 0,
     })
 }
 

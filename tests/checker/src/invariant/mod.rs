@@ -7,6 +7,7 @@ mod i1_answers;
 mod i1_no_lost_command;
 mod i2_at_most_once;
 mod i3_unknown_is_said;
+mod i4_calls;
 mod i4_no_bypass;
 mod i4_status;
 mod i5_replay;
@@ -28,6 +29,7 @@ pub fn judge(trial: &Trial) -> Verdict {
     i2_at_most_once::judge(&dossier, &mut verdict.judge(Invariant::I2));
     i3_unknown_is_said::judge(&dossier, &mut verdict.judge(Invariant::I3));
     i4_no_bypass::judge(&dossier, &mut verdict.judge(Invariant::I4));
+    i4_calls::judge(&dossier, &mut verdict.judge(Invariant::I4));
     i4_status::judge(&dossier, &mut verdict.judge(Invariant::I4));
     i5_replay::judge(&dossier, &mut verdict.judge(Invariant::I5));
     i6_fencing::judge(&dossier, &mut verdict.judge(Invariant::I6));

@@ -1,11 +1,11 @@
-//! I2: how often the platform applied an effect.
+//! I2: how often the platform applied an effect; and how often it was asked to (I4).
 
-use fermata_checker::Invariant::{I2, I3};
-use fermata_checker::Trial;
+use fermata_checker::Invariant::{I2, I3, I4};
+use fermata_checker::{Figures, Trial};
 use fermata_checker::rows::Audit;
 use serde_json::json;
 
-use crate::good::publish;
+use crate::good::{self, publish};
 use crate::world::World;
 use crate::{after, broken};
 
@@ -54,4 +54,17 @@ fn an_effect_of_two_accounts_is_two() {
     assert_eq!(broken(&trial), [I2, I3]);
     trial.ledger[1].account = "bob".into();
     assert_eq!(broken(&trial), [I3]);
+}
+
+#[test]
+fn the_platform_is_asked_no_more_often_than_attempts_were_recorded() {
+    assert_eq!(after(|trial| trial.calls.push(trial.calls[0].clone())), [I4]);
+    assert_eq!(after(|trial| trial.calls[0].reference = "p-of-nobody".into()), [I4]);
+}
+
+#[test]
+fn the_figures_are_counts_of_the_witnesses() {
+    let figures = Figures::of(&good::trial());
+    assert_eq!((figures.effects, figures.duplicates, figures.calls), (7, 1, 2), "an operator allowed one duplicate");
+    assert_eq!(figures.actions, good::trial().dump.action.len());
 }

@@ -48,7 +48,7 @@ fn a_folder_is_read_as_it_was_written() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let files = ["history.jsonl", "ledger.jsonl", "dump/gate.jsonl", "trial.json"];
+    let files = ["history.jsonl", "ledger.jsonl", "calls.jsonl", "dump/gate.jsonl", "trial.json"];
     for (n, file) in files.iter().enumerate() {
         let folder = Folder::new(&format!("missing-{n}"));
         let error = read(&folder.without(file).0).unwrap_err();

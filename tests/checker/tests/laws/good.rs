@@ -111,9 +111,11 @@ fn resent(world: &mut World) {
     world.begin(RESENT, &but(publish("p-resent"), "honours_keys", json!(true)));
     world.plan(RESENT, "a-resent");
     world.attempt(RESENT, "a-resent");
+    world.call("p-resent");
     world.reap(RESENT);
     world.claim(RESENT);
     world.resend(RESENT, "a-resent");
+    world.call("p-resent");
     world.apply(RESENT, "p-resent");
     world.confirm(RESENT, "a-resent");
     world.finish(RESENT, "SUCCEEDED");

@@ -299,6 +299,11 @@ impl World {
         );
     }
 
+    /// A request for an effect reached the platform.
+    pub(crate) fn call(&mut self, reference: &str) {
+        self.push("calls", json!({"reference": reference, "received": self.now}));
+    }
+
     /// A gate, opened and perhaps decided now.
     pub(crate) fn gate(&mut self, run: &str, key: &str, state: &str) {
         let at = self.pass(10);
@@ -320,7 +325,9 @@ impl World {
         self.files.insert("earlier/audit".to_owned(), half);
         self.read("all", None, 7);
         self.read("mine", Some(CLIENT), 1_000);
-        self.files.entry("ledger".to_owned()).or_default();
+        for file in ["ledger", "calls"] {
+            self.files.entry(file.to_owned()).or_default();
+        }
         self.files.entry("history".to_owned()).or_default();
     }
 
@@ -366,6 +373,7 @@ impl World {
             facts: serde_json::from_value(self.facts()).unwrap(),
             history: self.lines("history"),
             ledger: self.lines("ledger"),
+            calls: self.lines("calls"),
             dump: Dump {
                 run: self.lines("dump/run"),
                 live: self.lines("dump/live"),

@@ -58,6 +58,23 @@ async fn the_same_seed_misbehaves_the_same_in_any_order_and_another_seed_does_no
 }
 
 #[tokio::test]
+async fn the_traffic_is_every_request_but_those_to_the_side_door() {
+    let site = Running::start();
+    site.plan("t-", failing(500)).await;
+    site.refer("t-1").await.unwrap();
+    let before = site.get("/_traffic").await["requests"].as_u64().unwrap();
+    site.refer("t-2").await.unwrap();
+    site.get("/api/posts").await;
+
+    assert!(before > 0);
+    assert!(site.get("/_traffic").await["requests"].as_u64().unwrap() >= before + 2);
+    let asked = site.get("/_traffic").await;
+    assert_eq!(site.get("/_traffic").await, asked);
+    site.http.post(site.address("/_reset")).send().await.unwrap();
+    assert_eq!(site.get("/_traffic").await["requests"], 0);
+}
+
+#[tokio::test]
 async fn the_longest_prefix_wins_and_the_mode_has_no_say_in_what_a_plan_concerns() {
     let site = Running::start();
     site.mode(json!({ "fail": "before", "times": 1 })).await;
