@@ -100,7 +100,9 @@ async fn street(store: &Store, folder: Option<PathBuf>) -> Result<Option<Street>
     let Some(folder) = folder else { return Ok(None) };
     let Some(known_as) = store.known_as().await? else { return Ok(None) };
     let street = Street::of(folder, &known_as);
-    Ok(street.inspect_err(|error| warn!(error = %error, "commands go to workers of this machine through the database")).ok())
+    Ok(street
+        .inspect_err(|error| warn!(error = %error, "commands go to workers of this machine through the database"))
+        .ok())
 }
 
 impl Engine {

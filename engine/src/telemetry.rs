@@ -92,7 +92,7 @@ pub const MEASURES: &[Measure] = &[
     Measure::counter(
         "side_effect_unknown",
         &["lane"],
-        "Effects that nobody could prove or disprove: a person was asked.",
+        "Effects that nobody could prove or disprove; a person is asked, at once or when the looks of the policy are over.",
     ),
     Measure::histogram("side_effect_latency_ms", &["lane"], "Time that one call with an effect took, in milliseconds."),
 ];

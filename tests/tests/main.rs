@@ -22,6 +22,7 @@ mod plans;
 mod policies;
 mod pooler;
 mod rations;
+mod retries;
 mod riding;
 mod runs;
 mod secrets;

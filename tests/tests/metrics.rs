@@ -22,8 +22,9 @@ use fermata_tests::{Ledger, Post, Promises, TestDb, cluster_url, eventually};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 
-/// Known, but seen only when something is wrong, or with a WebSocket.
-const RARE: [&str; 3] = ["api_rate_limited_requests_total", "stream_connections", "stream_closed_total"];
+/// Known, but seen only when something is wrong, with a WebSocket, or with a worker next door.
+const RARE: [&str; 4] =
+    ["api_rate_limited_requests_total", "commands_handed_over_total", "stream_connections", "stream_closed_total"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -170,6 +171,10 @@ async fn every_metric_is_exported_with_its_help_its_kind_and_no_other_labels_tha
     assert!(!page.contains("quantile="), "all histograms are true ones");
     assert_eq!(number(&page, "gates_open{kind=\"takeover\"}"), Some(1.0));
     assert_eq!(number(&page, "nodes_alive"), Some(1.0));
+    // S-087: the good effect and the doubtful one.
+    for (name, count) in [("attempts", 2.0), ("success", 1.0), ("unknown", 1.0), ("latency_ms_count", 2.0)] {
+        assert_eq!(number(&page, &format!("side_effect_{name}{{lane=\"api\"}}")), Some(count), "side_effect_{name}");
+    }
     assert_eq!(number(&page, "fermata_database_up"), Some(1.0));
     if let Some(promtool) = promtool() {
         let path = std::env::temp_dir().join(format!("fermata-page-{}", std::process::id()));

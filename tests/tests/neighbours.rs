@@ -124,10 +124,8 @@ async fn a_key_means_the_same_through_either_door() {
     let submit = async |engine: &Engine, input: Value| {
         let by = fermata_engine::access::Principal::operator();
         let key = Some("once".to_owned());
-        let wanted = fermata_engine::run::Submission {
-            idempotency_key: key,
-            ..fermata_tests::submission("test.echo", input)
-        };
+        let wanted =
+            fermata_engine::run::Submission { idempotency_key: key, ..fermata_tests::submission("test.echo", input) };
         engine.submit(&by, wanted).await.map(|receipt| receipt.command_id)
     };
     let first = submit(&api, json!({"n": 1})).await.unwrap();
@@ -175,11 +173,9 @@ async fn write(stream: &mut UnixStream, frame: &[u8]) {
 }
 
 /// A neighbour in place of the one at `door`, which does something wrong; answers how often it is asked.
-async fn misbehave(door: &Path, wrong: Wrong, asked: tokio::sync::mpsc::UnboundedSender<()>) {
-    let real = door.with_extension("real");
-    std::fs::rename(door, &real).unwrap();
-    let hidden = door.parent().unwrap().join("hidden");
-    std::fs::rename(&real, &hidden).unwrap();
+fn misbehave(door: &Path, wrong: Wrong, asked: tokio::sync::mpsc::UnboundedSender<()>) {
+    let hidden = door.with_file_name("hidden");
+    std::fs::rename(door, &hidden).unwrap();
     let listener = UnixListener::bind(door).unwrap();
     tokio::spawn(async move {
         loop {
@@ -209,7 +205,7 @@ async fn whatever_a_neighbour_does_a_command_is_accepted_once() {
         let street = Street::new().await;
         let _worker = street.worker().await;
         let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
-        misbehave(&street.door().await, wrong, tell).await;
+        misbehave(&street.door().await, wrong, tell);
         let api = street.engine().await;
         // The first command only makes it look who is there.
         let mut runs = Vec::new();

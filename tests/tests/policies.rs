@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 mod ceilings;
-mod checkers;
+mod classifiers;
 mod dry_run;
 mod queued;
 mod repeats;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::action::ActionRun;
 use crate::bench::BenchSteps;
 use crate::browser::BrowserLane;
-use crate::checkers;
+use crate::classifiers;
 use crate::flow::{AllowList, Flow, FlowError, FlowRun, HttpError, HttpLane, Tools};
 use crate::host::HostPattern;
 use crate::packs::packs;
@@ -28,7 +28,7 @@ pub struct Installation {
     /// Further hosts that flows may reach, on any port.
     pub allow_hosts: Vec<HostPattern>,
     /// Where programs answer that say which flags content has, by the names that policies call them by.
-    pub checkers: BTreeMap<String, String>,
+    pub classifiers: BTreeMap<String, String>,
     /// Where browsers come from; without it flows with browser steps fail.
     pub browser: Option<BrowserLane>,
     /// Time.
@@ -38,21 +38,21 @@ pub struct Installation {
 impl Installation {
     /// An installation with the flows that come with Fermata, no site and no browser.
     pub fn with_packs(clock: Clock) -> Result<Self, FlowError> {
-        let (sites, checkers, allow_hosts) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Ok(Self { flows: packs()?, sites, allow_hosts, checkers, browser: None, clock })
+        let (sites, classifiers, allow_hosts) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Ok(Self { flows: packs()?, sites, allow_hosts, classifiers, browser: None, clock })
     }
 }
 
 /// The workflows of an installation. Of several flows with one name the last wins.
 pub fn registry(installation: Installation) -> Result<Registry, HttpError> {
-    let Installation { flows, sites, allow_hosts, checkers, browser, clock } = installation;
-    let checkers = checkers::of(&checkers, &clock)?;
+    let Installation { flows, sites, allow_hosts, classifiers, browser, clock } = installation;
+    let classifiers = classifiers::of(&classifiers, &clock)?;
     let allowed = AllowList::new(allow_hosts, sites.values().map(String::as_str));
     let sites = sites.into_iter().map(|(name, address)| (name, Value::from(address.trim_end_matches('/'))));
     let tools = Tools { http: HttpLane::new(allowed, clock)?, browser, sites: sites.collect() };
     let words = vocabulary(&flows);
     let flows = flows.into_iter().map(|flow| (flow.name().to_owned(), Arc::new(flow))).collect();
     let flows = FlowRun::new(flows, tools, words.clone());
-    let registry = Registry::new().knowing(words).checking(checkers).with(SoraGenerate::new(flows.clone()));
+    let registry = Registry::new().knowing(words).classifying(classifiers).with(SoraGenerate::new(flows.clone()));
     Ok(registry.with(ActionRun::new(flows.clone())).with(flows).with(BenchSteps))
 }

@@ -9,7 +9,7 @@ pub mod action;
 pub mod bench;
 pub mod browser;
 mod catalog;
-mod checkers;
+mod classifiers;
 pub mod flow;
 mod host;
 mod installation;

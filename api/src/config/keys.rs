@@ -365,11 +365,11 @@ pub static GROUPS: &[Group] = &[
             )
             .example("demo_site=http://127.0.0.1:7079,shop=https://shop.example.com"),
             Key::new(
-                "CHECKERS",
+                "CLASSIFIERS",
                 Kind::Sites,
-                "Programs that say which flags content has, by the names in `compliance.checkers` of policies (docs/policies.md).",
+                "Programs that say which flags content has, by the names in `compliance.classifiers` of policies (docs/policies.md).",
             )
-            .example("brand=http://127.0.0.1:9400/check"),
+            .example("brand=http://127.0.0.1:9400/classify"),
             Key::new(
                 "ALLOW_PRIVATE_HOSTS",
                 Kind::HostPatterns,

@@ -153,8 +153,8 @@ pub struct Config {
     pub call_skew: Duration,
     /// `SITES`.
     pub sites: Vec<Site>,
-    /// `CHECKERS`.
-    pub checkers: Vec<Site>,
+    /// `CLASSIFIERS`.
+    pub classifiers: Vec<Site>,
     /// `ALLOW_PRIVATE_HOSTS`.
     pub allow_private_hosts: Vec<HostPattern>,
     /// `FERMATA_WEBDRIVER_URL`; it may carry credentials.
@@ -240,7 +240,7 @@ impl Config {
             lease: values.get("LEASE_SECS")?,
             call_skew: values.get("CALL_SKEW_SECS")?,
             sites: values.optional("SITES")?.unwrap_or_default(),
-            checkers: values.optional("CHECKERS")?.unwrap_or_default(),
+            classifiers: values.optional("CLASSIFIERS")?.unwrap_or_default(),
             allow_private_hosts: values.optional("ALLOW_PRIVATE_HOSTS")?.unwrap_or_default(),
             webdriver_url: values.optional("FERMATA_WEBDRIVER_URL")?,
             max_sessions: values.get("MAX_SESSIONS")?,

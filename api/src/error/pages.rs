@@ -210,7 +210,7 @@ static FAILURES: &[Page] = &[
     page("account_layout", "The platform looks another way than it did; the account is read_only.", "Mend the flow, then put the account back to `normal`."),
     page("identity_mismatch", "The platform says that it would act as another account than the one that was connected; nothing was done, and the account is read_only.", "See which login the account has. `PUT /v1/platform-accounts/{platform}/{account}` connects it anew; then put it back to `normal`."),
     page("identity_unread", "The platform does not say as whom it would act, so nothing was done.", "Mend the flow's `identity`: what it saves as `id` was not in the answer."),
-    page("content_unchecked", "A checker of content gave no answer, so nothing was done.", "See that the program at its address in CHECKERS answers 200 with `{\"flags\": [...]}` within 10 s; the step is tried again as its retry policy says."),
+    page("content_unchecked", "A classifier of content gave no answer, so nothing was done.", "See that the program at its address in CLASSIFIERS answers 200 with `{\"flags\": [...]}` within 10 s; the step is tried again as its retry policy says."),
     page("policy_blocked", "The policy does not allow this effect, or a person said no; it did not happen. `details` names the rule.", "Change the command, or the policy: `PUT /v1/policies/{scope}`; `POST /v1/policies/evaluate` says what would happen."),
     page("policy_unread", "The policy could not be read, so nothing was done.", "Check the database; the step is tried again as its retry policy says."),
     page("kill_switch_unread", "The kill switches could not be read right before the call, so nothing was done.", "Check the database; the step is tried again as its retry policy says."),

@@ -219,8 +219,8 @@ async fn open(
     let sites = config.sites.iter().chain(&options.sites);
     installation.sites = sites.map(|site| (site.name.clone(), site.address.clone())).collect();
     installation.allow_hosts.clone_from(&config.allow_private_hosts);
-    let checkers = config.checkers.iter();
-    installation.checkers = checkers.map(|site| (site.name.clone(), site.address.clone())).collect();
+    let classifiers = config.classifiers.iter();
+    installation.classifiers = classifiers.map(|site| (site.name.clone(), site.address.clone())).collect();
     installation.browser = endpoint.map(|endpoint| BrowserLane::new(endpoint, BrowserOptions::default()));
     let flows = Catalog::of_flows(&installation.flows);
     let registry = registry(installation).map_err(|error| unfit(&error))?;

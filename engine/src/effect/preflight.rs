@@ -55,11 +55,11 @@ impl Performance<'_> {
         Ok(Judged { policy, verdict, standing: basis.standing, identified: Identified::default() })
     }
 
-    /// The same with what the checkers of its content say.
+    /// The same with what the classifiers of its content say.
     async fn checked(&self, judged: Judged) -> Result<Judged, Stage> {
-        let checkers = self.context.session.host.registry.checkers();
+        let classifiers = self.context.session.host.registry.classifiers();
         let asked = (&judged.policy, self.asked_about());
-        match checkers.judge(asked, judged.verdict, self.context.clock()).await {
+        match classifiers.judge(asked, judged.verdict, self.context.clock()).await {
             Ok(verdict) => Ok(Judged { verdict, ..judged }),
             Err(why) => {
                 let failure = Failure::new("content_unchecked", why.to_string());

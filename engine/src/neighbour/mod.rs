@@ -35,6 +35,8 @@ const MAX_NEIGHBOURS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The time between two looks for neighbours, while there are commands.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The bits of a folder's mode by which others may do anything with it.
+const OF_OTHERS: u32 = 0o077;
 /// What a door says of itself changes when this does.
 const VERSION: u32 = 1;
 
@@ -99,7 +101,7 @@ fn private(folder: &Path) -> io::Result<()> {
         _ => {}
     }
     let found = std::fs::symlink_metadata(folder)?;
-    if found.is_dir() && found.uid() == user()? && found.mode() & 0o077 == 0 {
+    if found.is_dir() && found.uid() == user()? && found.mode() & OF_OTHERS == 0 {
         Ok(())
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is open to others", folder.display())))

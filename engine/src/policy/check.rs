@@ -89,7 +89,7 @@ impl PolicyDocument {
         found.names("/compliance/block_flags", self.compliance.block_flags.iter());
         found.names("/compliance/allow_flags", self.compliance.allow_flags.iter());
         found.names("/compliance/banned_terms", self.compliance.banned_terms.iter());
-        found.names("/compliance/checkers", self.compliance.checkers.iter());
+        found.names("/compliance/classifiers", self.compliance.classifiers.iter());
         if let Some(repeated) = &self.compliance.repeated_text {
             let at = "/compliance/repeated_text";
             let fits = (1..=MAX_WINDOW_S).contains(&repeated.window_s);

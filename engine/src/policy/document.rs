@@ -238,9 +238,9 @@ pub struct Compliance {
     /// The most characters of one text. The least holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u32>,
-    /// Checkers that are asked which flags the content has. Those of all scopes are asked; without an answer nothing is done.
+    /// Classifiers that are asked which flags the content has. Those of all scopes are asked; without an answer nothing is done.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub checkers: BTreeSet<String>,
+    pub classifiers: BTreeSet<String>,
     /// Text that the same account has posted before. That of each scope holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeated_text: Option<RepeatedText>,

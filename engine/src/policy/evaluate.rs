@@ -245,7 +245,7 @@ impl Engine {
         let done_before = intent.as_ref().is_some_and(|intent| taken.intents.contains(intent));
         let texts = taken.texts.get(question.account).filter(|_| !done_before).cloned().unwrap_or_default();
         let verdict = judge(policy, *question, *now);
-        let verdict = self.registry().checkers().foresee((policy, *question), verdict, self.clock()).await;
+        let verdict = self.registry().classifiers().foresee((policy, *question), verdict, self.clock()).await;
         let verdict =
             unless_repeated(self.store(), (policy, *question), intent.as_deref(), (verdict, *now), &texts).await?;
         match verdict.decision {

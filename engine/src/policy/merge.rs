@@ -152,8 +152,8 @@ impl Policy {
     }
 
     /// Who is asked which flags content has, by name.
-    pub(super) fn checkers(&self) -> BTreeSet<&str> {
-        self.documents().flat_map(|(_, document)| document.compliance.checkers.iter().map(String::as_str)).collect()
+    pub(super) fn classifiers(&self) -> BTreeSet<&str> {
+        self.documents().flat_map(|(_, document)| document.compliance.classifiers.iter().map(String::as_str)).collect()
     }
 
     /// The budgets in force by name, each with the scope that says it.

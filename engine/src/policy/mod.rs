@@ -6,7 +6,7 @@
 
 mod administer;
 mod check;
-mod checker;
+mod classifier;
 mod document;
 mod evaluate;
 mod judge;
@@ -18,7 +18,7 @@ mod scope;
 
 pub use administer::{PolicyError, PolicyView};
 pub use check::Misfit;
-pub use checker::{CHECK_TIME, Checker, Checkers, Content, MAX_FLAGS, Unanswered};
+pub use classifier::{CLASSIFY_TIME, Classifier, Classifiers, Content, MAX_FLAGS, Unanswered};
 pub use document::{
     Autonomy, Budgets, Ceilings, Compliance, CostBudget, CostUnit, Demand, IdentityDemand, OnRepeat, Per,
     PolicyDocument, QuietHours, RateBudget, RepeatedText, Spacing, Verification, Weekday,

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use super::{About, DynWorkflow, Failure, Foresight, Subject, Workflow};
 use crate::effect::Vocabulary;
-use crate::policy::Checkers;
+use crate::policy::Classifiers;
 
 /// The workflows of this process, by name. A node claims only what it hosts, in its version.
 #[derive(Clone, Default)]
 pub struct Registry {
     workflows: BTreeMap<&'static str, Arc<dyn DynWorkflow>>,
     vocabulary: Vocabulary,
-    checkers: Checkers,
+    classifiers: Classifiers,
 }
 
 impl Registry {
@@ -45,14 +45,14 @@ impl Registry {
 
     /// Says who is asked about content where a policy names them.
     #[must_use]
-    pub fn checking(mut self, checkers: Checkers) -> Self {
-        self.checkers = checkers;
+    pub fn classifying(mut self, classifiers: Classifiers) -> Self {
+        self.classifiers = classifiers;
         self
     }
 
     /// Who is asked about content.
-    pub fn checkers(&self) -> &Checkers {
-        &self.checkers
+    pub fn classifiers(&self) -> &Classifiers {
+        &self.classifiers
     }
 
     /// The names of all workflows, sorted.

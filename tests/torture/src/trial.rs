@@ -106,13 +106,7 @@ pub(crate) async fn run(
         unfinished.extend(done.map_err(|error| Trouble::Answer(error.to_string()))??);
     }
     history.close()?;
-    let ledger = stage.ledger(&format!("{client_id}-")).await?;
-    dump::write(&folder.join("ledger.jsonl"), &ledger)?;
-    let mut calls = Vec::new();
-    for promise in Promise::ALL {
-        calls.extend(stage.calls(&prefix(&client_id, promise)).await?);
-    }
-    dump::write(&folder.join("calls.jsonl"), &calls)?;
+    let ledger = witness(stage, &client_id, folder).await?;
     let to = dump::dump(&stage.looks, folder, &client_id, from).await?;
     let trial = json!({
         "seed": plan.seed, "trial": plan.seed, "fault": plan.fault.name(), "clients": [client_id],
@@ -121,9 +115,6 @@ pub(crate) async fn run(
         "settled": settled, "rations": plan.rations,
     });
     std::fs::write(folder.join("trial.json"), trial.to_string())?;
-    for promise in Promise::ALL {
-        stage.forget_site_plan(&prefix(&client_id, promise)).await?;
-    }
     let mut report = check(plan, folder, fell, office.began.elapsed())?;
     report.requests = stage.requests().await?.saturating_sub(requests);
     report.struck = struck_by_signal(&plan.blows, &report.fell) + stage.struck().await?.saturating_sub(struck);
@@ -136,6 +127,20 @@ pub(crate) async fn run(
     }));
     sweep(stage, &client, &ledger).await?;
     Ok(report)
+}
+
+/// Writes down what the site was asked for and what it did, and forgets the trial's plans; answers what it did.
+async fn witness(stage: &Stage, client_id: &str, folder: &Path) -> Result<Vec<Value>, Trouble> {
+    let ledger = stage.ledger(&format!("{client_id}-")).await?;
+    dump::write(&folder.join("ledger.jsonl"), &ledger)?;
+    let mut calls = Vec::new();
+    for promise in Promise::ALL {
+        let prefix = prefix(client_id, promise);
+        calls.extend(stage.calls(&prefix).await?);
+        stage.forget_site_plan(&prefix).await?;
+    }
+    dump::write(&folder.join("calls.jsonl"), &calls)?;
+    Ok(ledger)
 }
 
 fn check(plan: &Plan, folder: &Path, fell: Vec<String>, took: Duration) -> Result<Report, Trouble> {

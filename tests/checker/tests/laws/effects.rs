@@ -1,8 +1,8 @@
 //! I2: how often the platform applied an effect; and how often it was asked to (I4).
 
 use fermata_checker::Invariant::{I2, I3, I4};
-use fermata_checker::{Figures, Trial};
 use fermata_checker::rows::Audit;
+use fermata_checker::{Figures, Trial};
 use serde_json::json;
 
 use crate::good::{self, publish};

@@ -10,7 +10,7 @@ use fermata_workflows::{Installation, registry};
 
 use super::*;
 
-/// A platform that counts posts, and a checker beside it that flags what has "hate" in it.
+/// A platform that counts posts, and a classifier beside it that flags what has "hate" in it.
 #[derive(Clone, Default)]
 struct World {
     posts: Arc<AtomicU32>,
@@ -67,10 +67,10 @@ impl Checked {
         let (world, db) = (World::default(), TestDb::new().await);
         let address = world.serve().await;
         let mut installation = Installation::with_packs(Clock::system()).unwrap();
-        installation.checkers.insert("brand".to_owned(), format!("{address}/check"));
+        installation.classifiers.insert("brand".to_owned(), format!("{address}/check"));
         installation.sites.insert("site".to_owned(), address);
         let engine = db.worker(registry(installation).unwrap(), LEASE).await;
-        let document = json!({"compliance": {"checkers": ["brand"], "block_flags": ["hate"]}});
+        let document = json!({"compliance": {"classifiers": ["brand"], "block_flags": ["hate"]}});
         let document: PolicyDocument = serde_json::from_value(document).unwrap();
         let everybody = PolicyScope::Global;
         engine.put_policy(&Principal::operator(), &everybody, &document, None).await.unwrap();
@@ -96,7 +96,7 @@ impl Checked {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_checker_flags_is_not_posted_and_a_dry_run_says_so() {
+async fn what_a_classifier_flags_is_not_posted_and_a_dry_run_says_so() {
     let checked = Checked::new().await;
     let refused = "compliance/block_flags".to_owned();
     assert_eq!(checked.told("we hate it").await, (Decision::Block, refused.clone()));
@@ -111,10 +111,10 @@ async fn what_a_checker_flags_is_not_posted_and_a_dry_run_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_posted_until_its_checker_has_answered() {
+async fn nothing_is_posted_until_its_classifier_has_answered() {
     let checked = Checked::new().await;
     checked.world.silences.store(1, Ordering::SeqCst);
-    assert_eq!(checked.told("hello").await, (Decision::Block, "compliance/checkers".to_owned()));
+    assert_eq!(checked.told("hello").await, (Decision::Block, "compliance/classifiers".to_owned()));
     checked.world.silences.store(1, Ordering::SeqCst);
     assert_eq!(checked.run("hello").await.0, "SUCCEEDED", "it is asked again");
     assert_eq!(checked.posts(), 1);
