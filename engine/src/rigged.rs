@@ -1,7 +1,7 @@
 //! What a rigged build can be told to do: fall at a named point, or break a rule on purpose.
 //!
 //! Only a build with the feature `rigged` has any of it, and no release is built with that: without
-//! the feature [`crash_point`] is nothing and [`mutant`] is `false`. The rig in `tests/torture` tells
+//! the feature `crash_point!` is nothing and `mutant!` is `false`. The rig in `tests/torture` tells
 //! the program through its environment:
 //!
 //! - `RIGGED_POINT=name:how:n`: at the n-th time that this process reaches the point, `abort` (die at

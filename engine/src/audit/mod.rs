@@ -2,7 +2,7 @@
 //!
 //! Rows are written with the transition that they tell of (`effect::record`), append-only by privilege and trigger. Within a
 //! second the sealer (`seal`) chains them, per client, and signs where each chain ends; signed heads leave the database
-//! ([`HeadSink`]). [`Verifier`](verify) finds what differs, and a [`ProofBundle`] proves a run's rows to somebody who has no
+//! ([`HeadSink`]). A `Verifier` finds what differs, and a [`ProofBundle`] proves a run's rows to somebody who has no
 //! database. Read [`AuditEvent`] first; `docs/audit.md` says what each of them can and cannot show.
 
 mod bundle;
