@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const RUNS: usize = 200;
 /// Each pause is twice the one before, and the last is cut to the longest.
-const PAUSES_MS: [f64; 4] = [200.0, 400.0, 800.0, 1_000.0];
+const PAUSES_MS: [f64; 4] = [500.0, 1_000.0, 2_000.0, 2_500.0];
 /// The pauses that were decided, as parts of the longest that they might be.
 const PARTS: &str = "select extract(epoch from (e.data ->> 'retry_at')::timestamptz - s.started_at)::float8 * 1000 / $2
     from fermata.event e join fermata.step s on s.run_id = e.run_id and s.key = e.data ->> 'key'
@@ -28,7 +28,7 @@ impl Workflow for Fails {
     const VERSION: &'static str = "1";
 
     async fn run(&self, context: Context, _: Value) -> Result<Value, Failure> {
-        let policy = RetryPolicy { max_attempts: 5, initial_ms: 200, factor: 2.0, longest_ms: 1_000 };
+        let policy = RetryPolicy { max_attempts: 5, initial_ms: 500, factor: 2.0, longest_ms: 2_500 };
         let fails = async |_| Err::<Value, _>(StepError::retry("down", "try again"));
         context.step("fails").retry(policy).run(fails).await
     }

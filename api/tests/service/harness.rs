@@ -151,7 +151,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         // In good order even when the test failed, so that nothing of it survives.
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        if kill(pid, Signal::SIGTERM).is_ok() {
+        // Of one that has crashed the number may be somebody else's by now.
+        let lives = matches!(self.child.try_wait(), Ok(None));
+        if lives && kill(pid, Signal::SIGTERM).is_ok() {
             drop(self.child.wait());
         }
         if !std::thread::panicking() {

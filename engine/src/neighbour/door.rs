@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,6 +15,9 @@ use tracing::{debug, warn};
 use super::{Hello, MAX_NEIGHBOURS, Street, Told, VERSION, codec, user};
 use crate::node::Host;
 use crate::store::record::Acceptance;
+
+/// The pause before the door is tried again when nobody could come in, as where there are no descriptors left.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// A socket that goes when its owner goes.
 struct Door(PathBuf);
@@ -40,7 +44,14 @@ pub(crate) async fn listen(host: Arc<Host>, street: Street) {
     let mut guests = JoinSet::new();
     loop {
         while guests.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(error = %error, "nobody can come in for the moment; commands come through the database");
+                host.clock.wait(OPEN_AGAIN).await;
+                continue;
+            }
+        };
         let ours = matches!((stream.peer_cred(), user()), (Ok(peer), Ok(user)) if peer.uid() == user);
         if ours && guests.len() < MAX_NEIGHBOURS {
             guests.spawn(serve(Arc::clone(&host), stream));

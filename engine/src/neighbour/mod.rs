@@ -141,9 +141,12 @@ struct Known {
 }
 
 impl Known {
-    /// One line to each door is enough.
+    /// One line to each door is enough; of too many, the one that was not used for the longest time goes.
     fn keep(&mut self, line: Line) {
         self.lines.retain(|other| other.door() != line.door());
+        if self.lines.len() >= MAX_NEIGHBOURS {
+            self.lines.remove(0);
+        }
         self.lines.push(line);
     }
 }

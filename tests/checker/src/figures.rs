@@ -1,6 +1,7 @@
 //! What a trial comes to in numbers. It decides nothing: what must not be is found by the invariants.
 
 use std::collections::BTreeSet;
+use std::ops::AddAssign;
 
 use serde::Serialize;
 
@@ -17,6 +18,15 @@ pub struct Figures {
     pub duplicates: usize,
     /// Requests for an effect that reached the platform (B-057).
     pub calls: usize,
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, Self { actions, effects, duplicates, calls }: Self) {
+        self.actions += actions;
+        self.effects += effects;
+        self.duplicates += duplicates;
+        self.calls += calls;
+    }
 }
 
 impl Figures {

@@ -50,14 +50,9 @@ pub(crate) struct Tally {
     pub(crate) struck: u64,
     pub(crate) runs: u64,
     pub(crate) facts: u64,
-    /// Actions that were planned.
-    pub(crate) actions: u64,
-    /// Effects that the platform applied.
-    pub(crate) effects: u64,
-    /// Effects beyond the first of their kind (G-126).
-    pub(crate) duplicates: u64,
-    /// Requests for an effect that reached the platform.
-    pub(crate) calls: u64,
+    /// What the platform was asked for and did.
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
     /// All requests to the platform, looks and logins included (B-057).
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
@@ -79,12 +74,7 @@ impl Tally {
         self.trials += 1;
         self.runs += u64::try_from(report.runs).unwrap_or(0);
         self.facts += report.facts;
-        let count = |count: usize| u64::try_from(count).unwrap_or(0);
-        let Figures { actions, effects, duplicates, calls } = report.figures;
-        self.actions += count(actions);
-        self.effects += count(effects);
-        self.duplicates += count(duplicates);
-        self.calls += count(calls);
+        self.figures += report.figures;
         self.requests += report.requests;
         self.struck += report.struck;
         self.last_seed = self.last_seed.max(report.seed);

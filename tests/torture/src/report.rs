@@ -43,14 +43,41 @@ pub(crate) fn line(tally: &Tally) -> String {
         tally.last_seed,
         tally.struck,
         tally.runs,
-        tally.actions,
+        tally.figures.actions,
         tally.facts,
         tally.seconds,
         tally.requests,
-        tally.calls,
-        tally.effects,
-        tally.duplicates
+        tally.figures.calls,
+        tally.figures.effects,
+        tally.figures.duplicates
     )
+}
+
+/// A column of the table: what it is called, and what it says of a campaign.
+type Column = (&'static str, fn(&Tally) -> String);
+
+const COLUMNS: [Column; 13] = [
+    ("what", |tally| tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant `{name}`"))),
+    ("trials", |tally| tally.trials.to_string()),
+    ("seeds", |tally| format!("{}-{}", tally.first_seed, tally.last_seed)),
+    ("blows", |tally| tally.struck.to_string()),
+    ("runs", |tally| tally.runs.to_string()),
+    ("actions", |tally| tally.figures.actions.to_string()),
+    ("requests", |tally| tally.requests.to_string()),
+    ("calls", |tally| tally.figures.calls.to_string()),
+    ("effects", |tally| tally.figures.effects.to_string()),
+    ("duplicates", |tally| tally.figures.duplicates.to_string()),
+    ("facts", |tally| tally.facts.to_string()),
+    ("s", |tally| format!("{:.0}", tally.seconds)),
+    ("violations", |tally| {
+        let found: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant}: {count}")).collect();
+        if found.is_empty() { "0".to_owned() } else { found.join(", ") }
+    }),
+];
+
+/// A row of the table.
+fn row(cells: &[String; COLUMNS.len()]) -> String {
+    format!("| {} |\n", cells.join(" | "))
 }
 
 /// Writes `report.json`, `report.md` and `report.svg`; answers whether all is well.
@@ -63,32 +90,12 @@ pub(crate) fn write(out: &Path, tallies: &[Tally]) -> Result<bool, Trouble> {
     ];
     let whole = json!({"well": well, "tallies": tallies, "not_run": not_run});
     std::fs::write(out.join("report.json"), serde_json::to_string_pretty(&whole)?)?;
-    let mut table = String::from(
-        "| what | trials | seeds | blows | runs | actions | requests | calls | effects | duplicates | facts | s | violations |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
+    let mut table = row(&COLUMNS.map(|(name, _)| name.to_owned()));
+    table.push_str(&row(&COLUMNS.map(|_| "---".to_owned())));
     for tally in tallies {
-        let what = tally.mutant.as_ref().map_or_else(|| tally.fault.clone(), |name| format!("mutant `{name}`"));
-        let found: Vec<_> = tally.violations.iter().map(|(invariant, count)| format!("{invariant}: {count}")).collect();
-        let found = if found.is_empty() { "0".to_owned() } else { found.join(", ") };
-        // Writing into a string cannot fail.
-        let _ = writeln!(
-            table,
-            "| {what} | {} | {}-{} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {found} |",
-            tally.trials,
-            tally.first_seed,
-            tally.last_seed,
-            tally.struck,
-            tally.runs,
-            tally.actions,
-            tally.requests,
-            tally.calls,
-            tally.effects,
-            tally.duplicates,
-            tally.facts,
-            tally.seconds
-        );
+        table.push_str(&row(&COLUMNS.map(|(_, cell)| cell(tally))));
     }
+    // Writing into a string cannot fail.
     for (name, (fell, tried)) in tallies.iter().flat_map(|tally| &tally.points) {
         let _ = writeln!(table, "\n`{name}`: fell {fell} of {tried}");
     }
